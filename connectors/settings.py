@@ -51,8 +51,6 @@ class ConnectionSettings(EnvSettings):
 
     kafka_brokers: str = Field("localhost:9092", alias="KAFKA_BROKERS")
     clickhouse_url: str = Field("http://localhost:8123/gosight", alias="CLICKHOUSE_URL")
-    database_url: str = Field(
-        "postgresql://gosight@localhost:5432/gosight", alias="DATABASE_URL"
-    )
+    database_url: str = Field("postgresql://gosight@localhost:5432/gosight", alias="DATABASE_URL")
     redis_url: str = Field("redis://localhost:6379/0", alias="REDIS_URL")
     log_level: str = Field("info", alias="LOG_LEVEL")
