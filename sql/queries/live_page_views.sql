@@ -1,0 +1,12 @@
+-- Page views stored from one partition in the last minutes, to go on counting after a restart.
+SELECT
+    project_id,
+    path,
+    toStartOfMinute(received_at) AS minute,
+    count() AS views
+FROM events FINAL
+WHERE event_type = 'page_view'
+  AND source_topic = {topic:String}
+  AND source_partition = {partition:UInt32}
+  AND received_at >= {since:DateTime64(3, 'UTC')}
+GROUP BY project_id, path, minute
