@@ -31,13 +31,17 @@ SETTINGS non_replicated_deduplication_window = 10000;
 -- Both ends of a session are touched days: a late earlier event moves the start to the day before, and
 -- the day it left must be counted again. The second half of the union brings the groups already
 -- stored for these days with nothing in them, so that a group without sessions left becomes 0.
+-- The touched days are one value, read once: read twice, a session written in between would empty its
+-- day until the next minute.
 CREATE MATERIALIZED VIEW IF NOT EXISTS sessions_daily_mv
 REFRESH EVERY 1 MINUTE APPEND TO sessions_daily AS
-WITH touched AS (
-    SELECT DISTINCT project_id, arrayJoin([toDate(started_at), toDate(ended_at)]) AS day
+WITH (
+    SELECT groupUniqArrayArray([
+        (project_id, toDate(started_at)), (project_id, toDate(ended_at))
+    ])
     FROM sessions
     WHERE ingested_at >= now64(3) - toIntervalDay(1)
-)
+) AS touched
 SELECT
     project_id,
     day,
@@ -61,13 +65,13 @@ FROM (
         is_closed, user_id, anonymous_id, duration_ms, page_count,
         has_error, has_rage_click, has_dead_click, is_bounce, converted
     FROM sessions FINAL
-    WHERE (project_id, toDate(started_at)) IN touched
+    WHERE (project_id, toDate(started_at)) IN (SELECT arrayJoin(touched))
     UNION ALL
     SELECT
         project_id, day, country, device_type, false AS is_session,
         false, '', '', 0, 0,
         false, false, false, false, false
     FROM sessions_daily
-    WHERE (project_id, day) IN touched
+    WHERE (project_id, day) IN (SELECT arrayJoin(touched))
 )
 GROUP BY project_id, day, country, device_type;
