@@ -17,10 +17,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -28,8 +28,9 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client import Gauge
 
 from connectors.errors import FatalError, RetryableError
-from connectors.kafka_log import PolledBatch, Position, PositionStore
+from connectors.kafka_log import Position, PositionStore
 from connectors.telemetry import get_logger
+from schemas.log import Fetched, PolledBatch
 from schemas.topics import Topic
 
 T = TypeVar("T")
@@ -63,14 +64,6 @@ def _consumer_config(brokers: str, group: str) -> dict[str, Any]:
     }
 
 
-class _Fetched(NamedTuple):
-    """One record as it came from the broker."""
-
-    offset: int
-    value: bytes
-    event_count: int
-
-
 @dataclass
 class _Queue:
     """What was fetched of one partition and not yet handed out."""
@@ -78,7 +71,7 @@ class _Queue:
     topic: str
     partition: int
     position: Position
-    records: deque[_Fetched] = field(default_factory=deque)
+    records: deque[Fetched] = field(default_factory=deque)
 
 
 class _WorkerConsumer:
@@ -124,8 +117,12 @@ class _WorkerConsumer:
             if error is None:
                 queue = self._queues[_known(message.topic()), _known(message.partition())]
                 queue.records.append(
-                    _Fetched(
-                        _known(message.offset()), message.value() or b"", _event_count(message)
+                    Fetched(
+                        _known(message.offset()),
+                        message.value() or b"",
+                        message.key() or b"",
+                        message.timestamp()[1],
+                        _event_count(message),
                     )
                 )
             else:
@@ -193,21 +190,18 @@ class _SourcePart(StatefulSourcePartition[PolledBatch, int]):
         self._wake_at = None
         return [self._take(records)]
 
-    def _take(self, records: deque[_Fetched]) -> PolledBatch:
+    def _take(self, records: deque[Fetched]) -> PolledBatch:
         """Hand out records up to the batch size, never across the end of a pinned block."""
         pinned_last = self._pinned_last
         if pinned_last is not None and records[0].offset > pinned_last:
             pinned_last = self._pinned_last = None
-        taken: list[_Fetched] = []
+        taken: list[Fetched] = []
         while records and len(taken) < self._batch_records:
             if pinned_last is not None and records[0].offset > pinned_last:
                 break
             taken.append(records.popleft())
         self._next_offset = taken[-1].offset + 1
-        offsets, values, counts = zip(*taken, strict=True)
-        return PolledBatch(
-            self._queue.topic, self._queue.partition, offsets, values, counts, pinned_last
-        )
+        return PolledBatch.of(self._queue.topic, self._queue.partition, taken, pinned_last)
 
     def next_awake(self) -> datetime | None:
         return self._wake_at
@@ -226,8 +220,8 @@ def _known(value: T | None) -> T:
 
 
 def _event_count(message: Message) -> int:
-    headers: Iterable[tuple[str, bytes | None]] = message.headers() or ()
-    for name, value in headers:
+    for header in message.headers() or ():
+        name, value = header[0], header[1]
         if name == EVENT_COUNT_HEADER and value is not None and value.isdigit():
             return int(value)
     return 1
@@ -322,12 +316,15 @@ class KafkaPositionStore:
                 positions[entry.partition] = Position(entry.offset, last)
         return positions
 
-    def save(self, topic: str, partition: int, position: Position) -> None:
+    def save(self, topic: str, partition: int, position: Position, *, wait: bool = True) -> None:
         """See `PositionStore.save`."""
         metadata = "" if position.block_last is None else str(position.block_last)
         offset = TopicPartition(topic, partition, position.next_offset, metadata)
         with self._lock:
             try:
+                if not wait:
+                    self._consumer.commit(offsets=[offset], asynchronous=True)
+                    return
                 results = self._consumer.commit(offsets=[offset], asynchronous=False)
             except KafkaException as error:
                 raise RetryableError(f"cannot commit the group's offsets: {error}") from error

@@ -1,4 +1,4 @@
-"""What a flow sees of a Kafka topic: polled batches, positions, and records to produce.
+"""Where a flow is in a Kafka topic, and records to produce.
 
 These shapes are shared by the real connectors (`connectors.kafka`) and their in-memory twins
 (`connectors.memory_kafka`).
@@ -9,24 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-
-@dataclass(frozen=True, slots=True)
-class PolledBatch:
-    """Consecutive records of one partition, in offset order; never empty.
-
-    `event_counts[i]` is what the producer said in the header `events`: how many events the record
-    at `offsets[i]` stands for, readable even if the record itself is not.
-    `pinned_last` is set while a block that was begun before a restart is read again: all records
-    of this batch belong to the block that ends at that offset.
-    """
-
-    topic: str
-    partition: int
-    offsets: Sequence[int]
-    values: Sequence[bytes]
-    event_counts: Sequence[int]
-    pinned_last: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +44,8 @@ class PositionStore(Protocol):
             RetryableError: the store cannot be reached.
         """
 
-    def save(self, topic: str, partition: int, position: Position) -> None:
-        """Store a position; durable when it returns.
+    def save(self, topic: str, partition: int, position: Position, *, wait: bool = True) -> None:
+        """Store a position; durable when it returns, unless told not to wait.
 
         Raises:
             RetryableError: the store cannot be reached.

@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import bytewax.operators as op
-from bytewax.dataflow import KeyedStream
-from bytewax.operators import StatefulBatchLogic
+from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from flows.core.machine import Machine
 
@@ -133,7 +132,8 @@ def run_machine(
 
     `event_time` gives an item's time in ms and switches the machine to event time.
     `finish_at_eof` brings the next deadline forward when the input ends; only for machines whose
-    state is not kept over a restart. `step_id` is part of stored state: renaming it is a breaking change.
+    state is not kept over a restart. `step_id` is part of stored state: renaming it is a
+    breaking change.
     """
 
     def build(resumed: Snapshot[Any] | None) -> _MachineLogic[ItemT, OutputT]:
