@@ -1,0 +1,163 @@
+"""One child process that cannot outlive this one, with its output in a log file.
+
+In: a command, a log file, how to stop it. Out: a handle with the process id, the end of the log for
+error texts, and a bounded stop. Guarantees: the child ends when this process ends, even by SIGKILL
+(`guard.py`); `stop` returns with the child gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_GUARD = Path(__file__).with_name("guard.py")
+_LOG_BYTES_MAX = 10_000_000
+_LOG_TAIL_BYTES = 4_000
+# The guard itself waits the grace and then kills; this is its own time to notice and to leave.
+_GUARD_MARGIN_S = 3.0
+_POLL_S = 0.02
+
+
+class StartError(Exception):
+    """A server did not start; the text says which one, why, and shows the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The operating-system account that a child runs as."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run and how to end it.
+
+    `environ` replaces the environment; None inherits it. `stop_signal` asks the command to finish,
+    SIGKILL follows after `grace_s`. `keep_open` are file descriptors that the guard, not the
+    command, holds as long as the command runs: a lock on the data directory, say.
+    """
+
+    name: str
+    argv: Sequence[str]
+    log_path: Path
+    environ: Mapping[str, str] | None = None
+    identity: Identity | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_s: float = 10.0
+    keep_open: tuple[int, ...] = ()
+
+
+class GuardedProcess:
+    """A running command under its guard."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        _rotate(command.log_path)
+        self._guard, self.pid = _spawn(command)
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code once the command has ended, 128 + number for a signal; else None."""
+        return self._guard.poll()
+
+    def stop(self) -> int:
+        """End the command: its stop signal, SIGKILL after the grace. Returns its exit code."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+        try:
+            return self._guard.wait(self.command.grace_s + _GUARD_MARGIN_S)
+        except subprocess.TimeoutExpired:
+            # Killing the guard makes Linux kill the command.
+            self._guard.kill()
+            return self._guard.wait()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait up to `timeout_s` for the command's end; None if it still runs."""
+        try:
+            return self._guard.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def log_tail(self) -> str:
+        """The last lines of the log, for an error text."""
+        return log_tail(self.command.log_path)
+
+    def wait_until(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
+        """Poll `is_ready` until it holds.
+
+        Raises:
+            StartError: the command ended before, or `timeout_s` passed; the command is stopped.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not is_ready():
+            code = self.returncode
+            if code is not None:
+                raise StartError(
+                    f"{self.command.name} ended with code {code} while starting; "
+                    f"the end of {self.command.log_path}:\n{self.log_tail()}"
+                )
+            if time.monotonic() > deadline:
+                self.stop()
+                raise StartError(
+                    f"{self.command.name} was not ready after {timeout_s:.0f} s; "
+                    f"the end of {self.command.log_path}:\n{self.log_tail()}"
+                )
+            time.sleep(_POLL_S)
+
+
+def log_tail(log_path: Path) -> str:
+    """The last few kilobytes of a log file as text; empty if there is none."""
+    try:
+        with log_path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+            return log.read().decode("utf-8", "replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _rotate(log_path: Path) -> None:
+    """Keep one earlier log file once the current one has grown large."""
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    if log_path.exists() and log_path.stat().st_size > _LOG_BYTES_MAX:
+        log_path.replace(log_path.with_name(log_path.name + ".1"))
+
+
+def _spawn(command: Command) -> tuple[subprocess.Popen[bytes], int]:
+    report, report_write = os.pipe()
+    identity: list[str] = []
+    if command.identity is not None:
+        identity = ["--uid", str(command.identity.uid), "--gid", str(command.identity.gid)]
+    argv = [
+        *(sys.executable, "-I", "-S", str(_GUARD), *identity),
+        *("--signal", command.stop_signal.name, "--grace", str(command.grace_s)),
+        *("--report", str(report_write), "--", *command.argv),
+    ]
+    with os.fdopen(report, "rb") as reports:
+        try:
+            with command.log_path.open("ab") as log:
+                guard = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=None if command.environ is None else dict(command.environ),
+                    pass_fds=(report_write, *command.keep_open),
+                    # A Ctrl-C in the terminal reaches us alone: we stop the servers in order.
+                    start_new_session=True,
+                )
+        finally:
+            os.close(report_write)
+        kind, _, text = reports.readline().decode().strip().partition(" ")
+    if kind != "pid":
+        guard.wait()
+        reason = text or log_tail(command.log_path)
+        raise StartError(f"{command.name} could not be started: {reason}")
+    return guard, int(text)
