@@ -1,0 +1,94 @@
+"""The application: the route table, and around every handler what all calls share.
+
+Each answer carries `X-Request-Id`; every failure becomes one JSON shape; every call is timed by its
+route's template, never by its path.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import Histogram
+
+from api.auth import CALLER, authorize
+from api.errors import ApiError, ErrorCode, error_answer, from_http_error
+from api.routes import ROUTES, Route
+from api.services import SERVICES, Services
+from connectors.errors import RetryableError
+from connectors.telemetry import get_logger
+
+BODY_BYTES_MAX = 1024 * 1024  # Source: api.md, section 1.
+DURATION = Histogram(
+    "gosight_api_request_duration_seconds",
+    "Time to answer, by route template and status class.",
+    ["method", "route", "status"],
+)
+_REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
+
+
+def create_app(services: Services) -> web.Application:
+    """An application on the given services; it opens and closes nothing itself."""
+    app = web.Application(middlewares=[_observe, _answer_errors], client_max_size=BODY_BYTES_MAX)
+    app[SERVICES] = services
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, _guarded(route))
+    return app
+
+
+def _guarded(route: Route) -> Handler:
+    """The route's handler behind the permission that the table names."""
+    permission = route.permission
+    if permission is None:
+        return route.handler
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        request[CALLER] = await authorize(request, permission)
+        return await route.handler(request)
+
+    return handle
+
+
+@web.middleware
+async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    offered = request.headers.get("X-Request-Id", "")
+    request_id = offered if _REQUEST_ID.fullmatch(offered) else uuid4().hex
+    started = time.perf_counter()
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        answer = await handler(request)
+    answer.headers["X-Request-Id"] = request_id
+    resource = request.match_info.route.resource
+    DURATION.labels(
+        method=request.method if resource else "other",
+        route=resource.canonical if resource else "unknown",
+        status=f"{answer.status // 100}xx",
+    ).observe(time.perf_counter() - started)
+    return answer
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every failure into the one JSON shape; a bug is logged and answered without details."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error_answer(error)
+    except web.HTTPException as error:
+        return error_answer(from_http_error(error))
+    except RetryableError as error:
+        get_logger().warning("store_unavailable", route=_route(request), error=str(error))
+        return error_answer(
+            ApiError(ErrorCode.UNAVAILABLE, "a store is down; try again in a few seconds")
+        )
+    except Exception:
+        get_logger().exception("request_failed", route=_route(request))
+        return error_answer(ApiError(ErrorCode.INTERNAL_ERROR, "the request could not be answered"))
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "unknown"

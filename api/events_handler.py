@@ -1,0 +1,69 @@
+"""GET events: the stored events of a project, newest first, page by page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from api.answers import data_answer, time_text
+from api.auth import CALLER
+from api.cursor import EventCursor, decode_cursor
+from api.parameters import EventsParameters, parse_parameters
+from api.period import parse_period
+from api.project_queries import ProjectQueries, bounds
+from api.services import SERVICES, Row
+
+_EMBEDDED = ("payload", "custom")  # JSON texts that are shown as JSON, not as text.
+_TIMES = {"timestamp_ms": "timestamp", "received_at_ms": "received_at"}
+
+
+async def events(request: web.Request) -> web.Response:
+    """One page; `meta.next_cursor` is null on the last one."""
+    services = request.app[SERVICES]
+    parameters = parse_parameters(EventsParameters, request.query)
+    period = parse_period(
+        parameters.start_date, parameters.end_date, parameters.timezone, services.now_ms()
+    )
+    cursor = decode_cursor(parameters.cursor) if parameters.cursor else None
+    queries = ProjectQueries(services.queries, request[CALLER].project_id)
+    rows = await queries.rows(
+        "events_list",
+        {
+            **bounds(period),
+            "event_type": parameters.event_type or "",
+            "session_id": str(parameters.session_id or ""),
+            "user_id": parameters.user_id or "",
+            "path": parameters.path or "",
+            "cursor_ms": cursor.timestamp_ms if cursor else 0,
+            "cursor_event_id": str(cursor.event_id) if cursor else "",
+            # One more than the page shows whether there is another page.
+            "limit": parameters.per_page + 1,
+        },
+    )
+    page = rows[: parameters.per_page]
+    has_more = len(rows) > len(page)
+    return data_answer(
+        [_event(row) for row in page],
+        {
+            "per_page": parameters.per_page,
+            "next_cursor": _cursor_after(page[-1]).encode() if has_more else None,
+        },
+    )
+
+
+def _event(row: Row) -> dict[str, Any]:
+    event: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in _EMBEDDED:
+            event[name] = msgspec.Raw(value.encode() or b"{}")
+        elif name in _TIMES:
+            event[_TIMES[name]] = time_text(value)
+        else:
+            event[name] = value
+    return event
+
+
+def _cursor_after(row: Row) -> EventCursor:
+    return EventCursor(row["timestamp_ms"], row["event_id"])

@@ -1,0 +1,49 @@
+"""GET ledger: what became of every event of a project, by minute of receipt."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from api.answers import data_answer
+from api.auth import CALLER
+from api.ledger import build_ledger, minute_documents
+from api.overview_handler import period_document
+from api.parameters import PeriodParameters, parse_parameters
+from api.period import Period, parse_period
+from api.project_queries import ProjectQueries, bounds
+from api.services import SERVICES
+
+MINUTE_MS = 60_000
+
+
+async def ledger(request: web.Request) -> web.Response:
+    """Entries by minute and in total, each compared with a recount of the stored rows."""
+    services = request.app[SERVICES]
+    parameters = parse_parameters(PeriodParameters, request.query)
+    period = whole_minutes(
+        parse_period(
+            parameters.start_date, parameters.end_date, parameters.timezone, services.now_ms()
+        )
+    )
+    queries = ProjectQueries(services.queries, request[CALLER].project_id)
+    booked, recounted = await queries.rows_of_all(
+        [
+            ("ledger_reasons_by_minute", bounds(period)),
+            ("stored_rows_by_minute", bounds(period)),
+        ]
+    )
+    minutes, total = build_ledger(booked, recounted)
+    return data_answer(
+        {
+            "period": period_document(period),
+            "totals": total.document(),
+            "minutes": minute_documents(minutes),
+        }
+    )
+
+
+def whole_minutes(period: Period) -> Period:
+    """The minutes that the period touches: the ledger knows nothing smaller."""
+    start_ms = period.start_ms // MINUTE_MS * MINUTE_MS
+    end_ms = -(-period.end_ms // MINUTE_MS) * MINUTE_MS
+    return Period(start_ms, end_ms, period.timezone)

@@ -1,0 +1,80 @@
+"""How commands speak: results on standard output, everything else on standard error.
+
+With `--json` a command prints exactly one JSON document on one line and nothing else on standard
+output, so that its result can be piped. Exit codes: 0 done, 1 it did not work or a check failed,
+2 the command was called wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import msgspec
+import psycopg
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from connectors.errors import ConnectorError
+from connectors.settings import SettingsError
+
+PEOPLE = Console(stderr=True, highlight=False)
+RESULT = Console(highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on one line of standard output."""
+    typer.echo(msgspec.json.encode(document, enc_hook=str).decode())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table for a person; numbers are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False)
+    for index, column in enumerate(columns):
+        is_number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell_text(cell) for cell in row))
+    RESULT.print(table)
+
+
+def cell_text(cell: Any) -> str:
+    """A value as a person reads it."""
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    if isinstance(cell, list | tuple | set | frozenset):
+        return ", ".join(str(part) for part in cell)
+    return "" if cell is None else str(cell)
+
+
+def print_result(document: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """The document for a program, or the text for a person."""
+    if as_json:
+        print_json(document)
+    else:
+        RESULT.print(text, soft_wrap=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Tell what went wrong and end with exit code 1."""
+    PEOPLE.print(f"[bold red]error:[/] {message}", soft_wrap=True)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn the failures that a person can do something about into one line and exit code 1."""
+    try:
+        yield
+    except (ConnectorError, SettingsError) as error:
+        fail(str(error))
+    except psycopg.OperationalError as error:
+        fail(f"PostgreSQL does not answer; is DATABASE_URL right? ({_first_line(error)})")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,58 @@
+"""Where the servers are, for one command.
+
+Environment variables win; else the servers that `gosight up` runs in the data folder are used (it
+leaves their addresses in `environment.json` while it runs); else the usual local addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from connectors.settings import ConnectionSettings
+
+DEFAULT_DATA = Path(".gosight")
+ENVIRONMENT_FILE = "environment.json"
+_SERVER_VARIABLES = ("KAFKA_BROKERS", "CLICKHOUSE_URL", "DATABASE_URL", "REDIS_URL")
+
+
+class CliSettings(ConnectionSettings):
+    """What the commands need to know."""
+
+    geoip_database: str = Field("", alias="GEOIP_DATABASE")
+    replication: int = Field(1, alias="KAFKA_REPLICATION", ge=1, le=7)
+    min_insync_replicas: int = Field(1, alias="KAFKA_MIN_INSYNC_REPLICAS", ge=1, le=7)
+
+
+def load_settings(data: Path | None = None) -> CliSettings:
+    """Settings for a command that talks to running servers; `data` is the folder of `gosight up`.
+
+    Raises:
+        SettingsError: naming every bad variable.
+    """
+    return CliSettings.from_env(merged_environment(os.environ, data or DEFAULT_DATA))
+
+
+def merged_environment(environ: Mapping[str, str], data: Path) -> dict[str, str]:
+    """The process's environment; without any server in it, completed from the data folder."""
+    if any(environ.get(name) for name in _SERVER_VARIABLES):
+        return dict(environ)
+    return {**read_environment(data), **environ}
+
+
+def read_environment(data: Path) -> dict[str, str]:
+    """Addresses of the servers that run in a data folder; empty if none do."""
+    try:
+        found = json.loads((data / ENVIRONMENT_FILE).read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return {}
+    return {str(name): str(value) for name, value in found.items()}
+
+
+def process_environment() -> dict[str, str]:
+    """A copy of this process's environment, for child processes."""
+    return dict(os.environ)
