@@ -1,0 +1,201 @@
+CREATE TYPE alert_condition_type AS ENUM ('threshold', 'anomaly', 'absence');
+
+CREATE TYPE member_role AS ENUM ('owner', 'admin', 'member', 'viewer');
+
+CREATE TABLE accounts (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    email character varying(255) NOT NULL,
+    password_hash character varying(255) NOT NULL,
+    name character varying(255) DEFAULT ''::character varying NOT NULL,
+    avatar_url character varying(500),
+    timezone character varying(64) DEFAULT 'UTC'::character varying NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    email_verified boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_login_at timestamp with time zone,
+    CONSTRAINT accounts_pkey PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX accounts_email_key ON accounts USING btree (lower((email)::text));
+CREATE TRIGGER accounts_touch_updated_at BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE TABLE alert_history (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    rule_id uuid,
+    project_id uuid NOT NULL,
+    triggered_at timestamp with time zone DEFAULT now() NOT NULL,
+    resolved_at timestamp with time zone,
+    metric_value double precision,
+    threshold double precision,
+    context jsonb DEFAULT '{}'::jsonb NOT NULL,
+    notification_sent boolean DEFAULT false NOT NULL,
+    notification_error text,
+    CONSTRAINT alert_history_context_check CHECK ((jsonb_typeof(context) = 'object'::text)),
+    CONSTRAINT alert_history_pkey PRIMARY KEY (id),
+    CONSTRAINT alert_history_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT alert_history_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE SET NULL
+);
+CREATE INDEX alert_history_project_id_triggered_at_idx ON alert_history USING btree (project_id, triggered_at);
+CREATE INDEX alert_history_rule_id_idx ON alert_history USING btree (rule_id);
+
+CREATE TABLE alert_rules (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    project_id uuid NOT NULL,
+    name character varying(255) NOT NULL,
+    description text,
+    condition_type alert_condition_type DEFAULT 'threshold'::alert_condition_type NOT NULL,
+    condition jsonb NOT NULL,
+    channels jsonb DEFAULT '[]'::jsonb NOT NULL,
+    cooldown_mins integer DEFAULT 15 NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_triggered timestamp with time zone,
+    CONSTRAINT alert_rules_channels_check CHECK ((jsonb_typeof(channels) = 'array'::text)),
+    CONSTRAINT alert_rules_condition_check CHECK ((jsonb_typeof(condition) = 'object'::text)),
+    CONSTRAINT alert_rules_cooldown_mins_check CHECK (((cooldown_mins >= 0) AND (cooldown_mins <= 1440))),
+    CONSTRAINT alert_rules_created_by_fkey FOREIGN KEY (created_by) REFERENCES accounts(id) ON DELETE SET NULL,
+    CONSTRAINT alert_rules_name_check CHECK (((name)::text <> ''::text)),
+    CONSTRAINT alert_rules_pkey PRIMARY KEY (id),
+    CONSTRAINT alert_rules_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE
+);
+CREATE INDEX alert_rules_created_by_idx ON alert_rules USING btree (created_by);
+CREATE INDEX alert_rules_project_id_idx ON alert_rules USING btree (project_id);
+CREATE TRIGGER alert_rules_touch_updated_at BEFORE UPDATE ON alert_rules FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE TABLE api_keys (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    project_id uuid NOT NULL,
+    key_hash character varying(64) NOT NULL,
+    key_prefix character varying(24) NOT NULL,
+    name character varying(255) DEFAULT 'Default'::character varying NOT NULL,
+    permissions text[] DEFAULT '{write}'::text[] NOT NULL,
+    rate_limit integer DEFAULT 1000 NOT NULL,
+    burst integer DEFAULT 5000 NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    revoked_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_keys_burst_check CHECK ((burst > 0)),
+    CONSTRAINT api_keys_key_hash_check CHECK (((key_hash)::text ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),
+    CONSTRAINT api_keys_permissions_check CHECK ((permissions <@ ARRAY['write'::text, 'read'::text, 'admin'::text])),
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT api_keys_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT api_keys_rate_limit_check CHECK ((rate_limit > 0))
+);
+CREATE INDEX api_keys_project_id_idx ON api_keys USING btree (project_id);
+
+CREATE TABLE auth_sessions (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    account_id uuid NOT NULL,
+    token_hash character varying(64) NOT NULL,
+    ip inet,
+    user_agent character varying(512) DEFAULT ''::character varying NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    CONSTRAINT auth_sessions_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id) ON DELETE CASCADE,
+    CONSTRAINT auth_sessions_pkey PRIMARY KEY (id),
+    CONSTRAINT auth_sessions_token_hash_check CHECK (((token_hash)::text ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT auth_sessions_token_hash_key UNIQUE (token_hash)
+);
+CREATE INDEX auth_sessions_account_id_idx ON auth_sessions USING btree (account_id);
+
+CREATE TABLE project_members (
+    project_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    role member_role DEFAULT 'member'::member_role NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT project_members_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id) ON DELETE CASCADE,
+    CONSTRAINT project_members_pkey PRIMARY KEY (project_id, account_id),
+    CONSTRAINT project_members_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE
+);
+CREATE INDEX project_members_account_id_idx ON project_members USING btree (account_id);
+
+CREATE TABLE projects (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id uuid NOT NULL,
+    name character varying(255) NOT NULL,
+    slug character varying(100) NOT NULL,
+    allowed_domains text[] DEFAULT '{}'::text[] NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT projects_pkey PRIMARY KEY (id),
+    CONSTRAINT projects_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT projects_slug_key UNIQUE (slug),
+    CONSTRAINT projects_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id) ON DELETE CASCADE
+);
+CREATE INDEX projects_tenant_id_idx ON projects USING btree (tenant_id);
+CREATE TRIGGER projects_touch_updated_at BEFORE UPDATE ON projects FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE TABLE refresh_tokens (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    family_id uuid NOT NULL,
+    token_hash character varying(64) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    replaced_by uuid,
+    CONSTRAINT refresh_tokens_family_id_fkey FOREIGN KEY (family_id) REFERENCES auth_sessions(id) ON DELETE CASCADE,
+    CONSTRAINT refresh_tokens_pkey PRIMARY KEY (id),
+    CONSTRAINT refresh_tokens_replaced_by_fkey FOREIGN KEY (replaced_by) REFERENCES refresh_tokens(id) ON DELETE SET NULL,
+    CONSTRAINT refresh_tokens_replaced_by_key UNIQUE (replaced_by),
+    CONSTRAINT refresh_tokens_token_hash_check CHECK (((token_hash)::text ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT refresh_tokens_token_hash_key UNIQUE (token_hash)
+);
+CREATE INDEX refresh_tokens_family_id_idx ON refresh_tokens USING btree (family_id);
+
+CREATE TABLE saved_filters (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    project_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    name character varying(255) NOT NULL,
+    filter_type character varying(50) NOT NULL,
+    filter jsonb NOT NULL,
+    is_shared boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT saved_filters_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id) ON DELETE CASCADE,
+    CONSTRAINT saved_filters_filter_check CHECK ((jsonb_typeof(filter) = 'object'::text)),
+    CONSTRAINT saved_filters_filter_type_check CHECK (((filter_type)::text = ANY ((ARRAY['sessions'::character varying, 'events'::character varying, 'errors'::character varying])::text[]))),
+    CONSTRAINT saved_filters_name_check CHECK (((name)::text <> ''::text)),
+    CONSTRAINT saved_filters_pkey PRIMARY KEY (id),
+    CONSTRAINT saved_filters_project_id_account_id_filter_type_name_key UNIQUE (project_id, account_id, filter_type, name),
+    CONSTRAINT saved_filters_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE
+);
+CREATE INDEX saved_filters_account_id_idx ON saved_filters USING btree (account_id);
+CREATE TRIGGER saved_filters_touch_updated_at BEFORE UPDATE ON saved_filters FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE TABLE tenant_members (
+    tenant_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenant_members_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id) ON DELETE CASCADE,
+    CONSTRAINT tenant_members_pkey PRIMARY KEY (tenant_id, account_id),
+    CONSTRAINT tenant_members_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id) ON DELETE CASCADE
+);
+CREATE INDEX tenant_members_account_id_idx ON tenant_members USING btree (account_id);
+
+CREATE TABLE tenants (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    name character varying(255) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenants_pkey PRIMARY KEY (id)
+);
+CREATE TRIGGER tenants_touch_updated_at BEFORE UPDATE ON tenants FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE OR REPLACE FUNCTION touch_updated_at()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$function$;
