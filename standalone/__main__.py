@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
-import threading
+import time
 from pathlib import Path
 
 from standalone.locks import LockedError
 from standalone.process import StartError
 from standalone.stack import Stack
 
-_POLL_S = 0.5
+_POLL_S = 0.2
 
 
 def _report(name: str, state: str, seconds: float) -> None:
@@ -32,9 +33,16 @@ def main() -> int:
         "--any-ports", action="store_true", help="take free ports instead of the usual ones"
     )
     options = parser.parse_args()
-    stop = threading.Event()
+    orders: list[int] = []
+
+    def take_order(number: int, _frame: object) -> None:
+        # A second order does not wait for a slow start: the guards end the servers.
+        if orders:
+            os._exit(1)
+        orders.append(number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, take_order)
     stack = Stack(options.data, ports={} if options.any_ports else None)
     try:
         urls = stack.start(_report)
@@ -46,11 +54,12 @@ def main() -> int:
         return 1
     try:
         print(json.dumps(urls), flush=True)
-        while not stop.wait(_POLL_S):
+        while not orders:
             dead = stack.dead()
             if dead:
                 print(f"ended by itself, with exit code: {dead}", file=sys.stderr)
                 return 1
+            time.sleep(_POLL_S)
         return 0
     finally:
         stack.stop(_report)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from standalone.ports import LOOPBACK, is_listening
+from standalone.http_probe import is_ok, request
+from standalone.ports import LOOPBACK
 from standalone.process import Command, GuardedProcess, StartError
 
 _READY_TIMEOUT_S = 60.0
@@ -70,24 +70,19 @@ class ClickHouseServer:
             )
         )
         self.process.wait_until(self._is_ready, _READY_TIMEOUT_S)
-        status, text = self._request("POST", "/", f"CREATE DATABASE IF NOT EXISTS {self._database}")
-        if status != 200:
-            raise StartError(f"clickhouse: the database could not be made: {text}")
+        self._make_database()
 
     def _is_ready(self) -> bool:
-        if not is_listening(self._port):
-            return False
-        try:
-            return self._request("GET", "/ping", "")[0] == 200
-        except (OSError, HTTPException):
-            return False
+        return is_ok(f"http://{LOOPBACK}:{self._port}/ping", _REQUEST_TIMEOUT_S)
 
-    def _request(self, method: str, path: str, body: str) -> tuple[int, str]:
-        connection = HTTPConnection(LOOPBACK, self._port, timeout=_REQUEST_TIMEOUT_S)
+    def _make_database(self) -> None:
         credentials = b64encode(f"{self._user}:{self._password}".encode()).decode()
-        try:
-            connection.request(method, path, body, {"Authorization": f"Basic {credentials}"})
-            response = connection.getresponse()
-            return response.status, response.read().decode("utf-8", "replace")
-        finally:
-            connection.close()
+        status, text = request(
+            "POST",
+            f"http://{LOOPBACK}:{self._port}/",
+            f"CREATE DATABASE IF NOT EXISTS {self._database}",
+            {"Authorization": f"Basic {credentials}"},
+            _REQUEST_TIMEOUT_S,
+        )
+        if status != 200:
+            raise StartError(f"clickhouse: the database could not be made: {text}")

@@ -99,9 +99,6 @@ class KafkaServer:
             str(JAVA),
             *_JVM_OPTIONS,
             f"-Djava.io.tmpdir={self._directory / 'tmp'}",
-            # The classes of the first run, ready to map into memory: later starts are faster.
-            "-XX:+AutoCreateSharedArchive",
-            f"-XX:SharedArchiveFile={self._directory / 'classes.jsa'}",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
@@ -133,8 +130,7 @@ class KafkaServer:
         quiet = logging.getLogger("standalone.kafka.readiness")
         quiet.propagate = False
         quiet.addHandler(logging.NullHandler())
-        options = {"bootstrap.servers": self.brokers, "socket.timeout.ms": 5_000}
-        admin = AdminClient(options, logger=quiet)
+        admin = AdminClient({"bootstrap.servers": self.brokers}, logger=quiet)
         try:
             return bool(admin.list_topics(timeout=_METADATA_TIMEOUT_S).brokers)
         except KafkaException:

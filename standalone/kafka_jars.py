@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from standalone.process import StartError
 
@@ -28,6 +28,8 @@ _SCOPES = ("compile", "runtime")
 _DOWNLOADS = 4
 _ATTEMPTS = 4
 _TIMEOUT_S = 60
+
+_T = TypeVar("_T")
 
 
 def class_path(cache_dir: Path, progress: Callable[[str], None]) -> list[Path]:
@@ -95,7 +97,7 @@ def _whole_jar(artifact: Any) -> Path:
     return jar
 
 
-def _try_again(call: Callable[[], Any], what: str) -> Any:
+def _try_again(call: Callable[[], _T], what: str) -> _T:
     """Run a download up to four times with growing pauses."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:

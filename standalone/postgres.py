@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from standalone.files import write_private
 from standalone.ports import LOOPBACK, is_listening
@@ -152,8 +153,8 @@ class PostgresServer:
                 "SELECT 1 FROM pg_database WHERE datname = %s", (self._user,)
             ).fetchone()
             if known is None:
-                name = psycopg.sql.Identifier(self._user)
-                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(name))
+                name = sql.Identifier(self._user)
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
 
 
 def find_binaries() -> Path:

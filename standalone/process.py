@@ -13,8 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 _GUARD = Path(__file__).with_name("guard.py")
 _LOG_BYTES_MAX = 10_000_000
@@ -40,6 +42,7 @@ class Identity:
 class Command:
     """What to run and how to end it.
 
+    `log_path` takes the output; without one it is read from `GuardedProcess.output`.
     `environ` replaces the environment; None inherits it. `stop_signal` asks the command to finish,
     SIGKILL follows after `grace_s`. `keep_open` are file descriptors that the guard, not the
     command, holds as long as the command runs: a lock on the data directory, say.
@@ -47,7 +50,7 @@ class Command:
 
     name: str
     argv: Sequence[str]
-    log_path: Path
+    log_path: Path | None
     environ: Mapping[str, str] | None = None
     identity: Identity | None = None
     stop_signal: signal.Signals = signal.SIGTERM
@@ -60,13 +63,22 @@ class GuardedProcess:
 
     def __init__(self, command: Command) -> None:
         self.command = command
-        _rotate(command.log_path)
+        if command.log_path is not None:
+            _rotate(command.log_path)
         self._guard, self.pid = _spawn(command)
+
+    @property
+    def output(self) -> IO[bytes] | None:
+        """What the command writes, if it has no log file; someone must read it."""
+        return self._guard.stdout
 
     @property
     def returncode(self) -> int | None:
         """Exit code once the command has ended, 128 + number for a signal; else None."""
-        return self._guard.poll()
+        code = self._guard.poll()
+        if code is not None and self._guard.stdin is not None:
+            self._guard.stdin.close()
+        return code
 
     def stop(self) -> int:
         """End the command: its stop signal, SIGKILL after the grace. Returns its exit code."""
@@ -88,7 +100,8 @@ class GuardedProcess:
 
     def log_tail(self) -> str:
         """The last lines of the log, for an error text."""
-        return log_tail(self.command.log_path)
+        path = self.command.log_path
+        return "" if path is None else f"the end of {path}:\n{log_tail(path)}"
 
     def wait_until(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
         """Poll `is_ready` until it holds.
@@ -101,14 +114,12 @@ class GuardedProcess:
             code = self.returncode
             if code is not None:
                 raise StartError(
-                    f"{self.command.name} ended with code {code} while starting; "
-                    f"the end of {self.command.log_path}:\n{self.log_tail()}"
+                    f"{self.command.name} ended with code {code} while starting; {self.log_tail()}"
                 )
             if time.monotonic() > deadline:
                 self.stop()
                 raise StartError(
-                    f"{self.command.name} was not ready after {timeout_s:.0f} s; "
-                    f"the end of {self.command.log_path}:\n{self.log_tail()}"
+                    f"{self.command.name} was not ready after {timeout_s:.0f} s; {self.log_tail()}"
                 )
             time.sleep(_POLL_S)
 
@@ -131,6 +142,7 @@ def _rotate(log_path: Path) -> None:
 
 
 def _spawn(command: Command) -> tuple[subprocess.Popen[bytes], int]:
+    log_path = command.log_path
     report, report_write = os.pipe()
     identity: list[str] = []
     if command.identity is not None:
@@ -142,11 +154,12 @@ def _spawn(command: Command) -> tuple[subprocess.Popen[bytes], int]:
     ]
     with os.fdopen(report, "rb") as reports:
         try:
-            with command.log_path.open("ab") as log:
+            log = nullcontext(subprocess.PIPE) if log_path is None else log_path.open("ab")
+            with log as output:
                 guard = subprocess.Popen(
                     argv,
                     stdin=subprocess.PIPE,
-                    stdout=log,
+                    stdout=output,
                     stderr=subprocess.STDOUT,
                     env=None if command.environ is None else dict(command.environ),
                     pass_fds=(report_write, *command.keep_open),
@@ -158,6 +171,6 @@ def _spawn(command: Command) -> tuple[subprocess.Popen[bytes], int]:
         kind, _, text = reports.readline().decode().strip().partition(" ")
     if kind != "pid":
         guard.wait()
-        reason = text or log_tail(command.log_path)
+        reason = text or (log_tail(log_path) if log_path is not None else "no report")
         raise StartError(f"{command.name} could not be started: {reason}")
     return guard, int(text)

@@ -24,7 +24,7 @@ from standalone.locks import DirectoryLock
 from standalone.ports import choose_port
 from standalone.postgres import PostgresServer
 from standalone.process import GuardedProcess, StartError
-from standalone.settings import cache_dir
+from standalone.settings import cache_dir, process_environ
 from standalone.valkey import ValkeyServer
 
 USUAL_PORTS = {"kafka": 9092, "clickhouse": 8123, "postgres": 5432, "valkey": 6379}
@@ -40,12 +40,13 @@ Progress = Callable[[str, str, float], None]
 
 
 class Server(Protocol):
-    """What the stack needs of a server. `start` blocks until it is ready or raises StartError."""
+    """What the stack needs of a server."""
 
     name: str
     process: GuardedProcess | None
 
-    def start(self, progress: Callable[[str], None]) -> None: ...
+    def start(self, progress: Callable[[str], None]) -> None:
+        """Block until it is ready, or raise StartError."""
 
 
 class Stack:
@@ -64,7 +65,7 @@ class Stack:
         self.data_dir = data_dir.expanduser().resolve()
         self.state_path = self.data_dir / "stack.json"
         self._wanted_ports = ports
-        self._environ = dict(os.environ if environ is None else environ)
+        self._environ = process_environ() if environ is None else dict(environ)
         self._lock = DirectoryLock(self.data_dir / "stack.lock")
         self._servers: dict[str, Server] = {}
         self._urls: dict[str, str] = {}
@@ -196,7 +197,11 @@ class Stack:
             held,
         )
         valkey = ValkeyServer(
-            self.data_dir / "valkey", ports["valkey"], passwords["valkey"], logs / "valkey.log", held
+            self.data_dir / "valkey",
+            ports["valkey"],
+            passwords["valkey"],
+            logs / "valkey.log",
+            held,
         )
         self._servers = {server.name: server for server in (valkey, postgres, clickhouse, kafka)}
         self._urls = {

@@ -91,9 +91,7 @@ class Front:
         statement, scope = work.statement, work.scope
         if isinstance(statement, InsertHead):
             # An INSERT goes on to its end even when its client has left, as on a server.
-            answer = await self._on_thread(
-                lambda: self._engine.insert(statement, work.data, scope)
-            )
+            answer = await self._on_thread(lambda: self._engine.insert(statement, work.data, scope))
             return self._whole_response(request, work, answer)
         try:
             if can_stream(statement, work.format):

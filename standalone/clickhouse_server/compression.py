@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]  # lz4 ships no types.
 from backports import zstd
 
 _LEVEL_GZIP = 1

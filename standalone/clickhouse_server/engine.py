@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chdb.state.sqlitelike import Connection, StreamingResult, connect
+from chdb.state.sqlitelike import Connection, connect
 
 from standalone.clickhouse_server import errors
 from standalone.clickhouse_server.errors import EngineError
@@ -68,7 +68,7 @@ class Answer:
 class Stream:
     """A result that is read piece by piece from its own connection; close it in any case."""
 
-    def __init__(self, connection: Connection, result: StreamingResult) -> None:
+    def __init__(self, connection: Connection, result: Any) -> None:
         self._connection = connection
         self._result = result
         self.rows = 0
@@ -137,7 +137,7 @@ class Engine:
         """
         connection = self._open(scope)
         try:
-            result = connection.send_query(
+            result: Any = connection.send_query(
                 statement.text, default_format, params=dict(scope.parameters)
             )
         except Exception as error:
@@ -153,7 +153,7 @@ class Engine:
         """
         with self._connection(scope) as connection:
             try:
-                inserter = connection.send_insert(head.text, head.format)
+                inserter: Any = connection.send_insert(head.text, head.format)
                 with inserter:
                     if data:
                         inserter.append(data)

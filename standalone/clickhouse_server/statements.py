@@ -121,7 +121,7 @@ def _insert_head(source: bytes, tokens: Iterator[_Token]) -> InsertHead | None:
             assert blanks is not None
             if name.keyword == b"VALUES":
                 return InsertHead(text.decode(), "Values", name.end)
-            return InsertHead(text.decode(), name.text.strip(b"`\"").decode(), blanks.end())
+            return InsertHead(text.decode(), name.text.strip(b'`"').decode(), blanks.end())
         previous = token.text
     return None
 
@@ -129,7 +129,7 @@ def _insert_head(source: bytes, tokens: Iterator[_Token]) -> InsertHead | None:
 def _statement(source: bytes, first: _Token) -> Statement:
     verb = first.keyword.decode()
     format_name = ""
-    previous = b""
+    before = previous = b""
     end = 0
     is_over = False
     for token in _tokens(source):
@@ -143,6 +143,9 @@ def _statement(source: bytes, first: _Token) -> Statement:
             continue
         if previous == b"FORMAT" and token.kind in ("word", "name"):
             format_name = token.text.strip(b"`\"").decode()
-        previous = token.keyword if token.depth == 0 else b""
+        elif before == b"FORMAT" and token.keyword != b"SETTINGS":
+            # A column or table called format: nothing but SETTINGS follows the clause.
+            format_name = ""
+        before, previous = previous, token.keyword if token.depth == 0 else b""
         end = token.end
     return Statement(source[:end].decode(), verb, format_name)
