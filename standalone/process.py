@@ -94,9 +94,10 @@ class GuardedProcess:
     def wait(self, timeout_s: float) -> int | None:
         """Wait up to `timeout_s` for the command's end; None if it still runs."""
         try:
-            return self._guard.wait(timeout_s)
+            self._guard.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
+        return self.returncode
 
     def log_tail(self) -> str:
         """The last lines of the log, for an error text."""

@@ -52,6 +52,8 @@ _CONTENT_TYPES = {
     "Parquet": "application/octet-stream",
 }
 _DEFAULT_CONTENT_TYPE = "text/plain; charset=UTF-8"
+# As much as a ClickHouse server buffers before it sends the status (its `buffer_size`).
+_HELD_BACK_BYTES = 1 << 20
 _HEADER_EXCEPTION = "X-ClickHouse-Exception-Code"
 
 
@@ -108,23 +110,28 @@ class Front:
     async def _stream(
         self, request: web.Request, work: Work, statement: Statement
     ) -> web.StreamResponse:
-        """Send a SELECT's result in pieces, or whole if it is a single piece."""
+        """Send a SELECT's result in pieces; a result that ends early on is sent whole.
+
+        Holding the first bytes back lets most errors have a status of their own, as on a server.
+        """
         stream = await self._on_thread(
             lambda: self._engine.stream(statement, work.format, work.scope)
         )
         try:
-            first = await self._on_thread(stream.fetch)
-            second = await self._on_thread(stream.fetch) if first else b""
-            if not second:
-                answer = Answer(first, stream.rows, len(first), 0, 0, 0.0)
-                return self._whole_response(request, work, answer)
-            return await self._send_pieces(request, work, stream, first, second)
+            head = bytearray()
+            while len(head) < _HELD_BACK_BYTES:
+                piece = await self._on_thread(stream.fetch)
+                if not piece:
+                    answer = Answer(bytes(head), stream.rows, len(head), 0, 0, 0.0)
+                    return self._whole_response(request, work, answer)
+                head += piece
+            return await self._send_pieces(request, work, stream, bytes(head))
         finally:
             # Also when the client has left: closing ends the statement.
             self._pool.submit(stream.close)
 
     async def _send_pieces(
-        self, request: web.Request, work: Work, stream: Stream, *pieces: bytes
+        self, request: web.Request, work: Work, stream: Stream, head: bytes
     ) -> web.StreamResponse:
         encoding = self._encoding(request, work)
         tag = secrets.token_hex(8)
@@ -133,8 +140,7 @@ class Front:
         response.enable_chunked_encoding()
         compressor = Compressor(encoding)
         await response.prepare(request)
-        for piece in pieces:
-            await response.write(compressor.feed(piece))
+        await response.write(compressor.feed(head))
         try:
             while piece := await self._on_thread(stream.fetch):
                 await response.write(compressor.feed(piece))

@@ -142,7 +142,7 @@ def _statement(source: bytes, first: _Token) -> Statement:
             is_over = True
             continue
         if previous == b"FORMAT" and token.kind in ("word", "name"):
-            format_name = token.text.strip(b"`\"").decode()
+            format_name = token.text.strip(b'`"').decode()
         elif before == b"FORMAT" and token.keyword != b"SETTINGS":
             # A column or table called format: nothing but SETTINGS follows the clause.
             format_name = ""
