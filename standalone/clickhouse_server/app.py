@@ -96,13 +96,13 @@ class Front:
             answer = await self._on_thread(lambda: self._engine.insert(statement, work.data, scope))
             return self._whole_response(request, work, answer)
         try:
-            if can_stream(statement, work.format):
+            if can_stream(statement, work.format, scope):
                 return await self._stream(request, work, statement)
             answer = await self._on_thread(
                 lambda: self._engine.execute(statement, work.format, scope)
             )
         except asyncio.CancelledError:
-            if can_stream(statement, "Native"):
+            if statement.is_plain_select:
                 self._pool.submit(self._engine.cancel, scope.query_id)
             raise
         return self._whole_response(request, work, answer)

@@ -24,7 +24,6 @@ from standalone.clickhouse_server.statements import InsertHead, Statement
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Formats whose pieces, put together, are the same bytes as the whole; others have a frame.
 _STREAMED_FORMATS = frozenset({"Native", "TabSeparated", "TSV", "JSONEachRow", "RowBinary", "CSV"})
-_STREAMED_VERBS = frozenset({"SELECT", "WITH"})
 
 # Server settings that keep an engine beside three other servers modest. Source: measured on two
 # cores; ClickHouse, "Using ClickHouse in low-memory environments".
@@ -192,9 +191,10 @@ class Engine:
         return connection
 
 
-def can_stream(statement: Statement, format_name: str) -> bool:
+def can_stream(statement: Statement, format_name: str, scope: Scope) -> bool:
     """May this statement's result be sent in pieces?"""
-    return statement.verb in _STREAMED_VERBS and format_name in _STREAMED_FORMATS
+    is_extended = scope.settings.get("extremes", "0") not in ("0", "false")
+    return statement.is_plain_select and format_name in _STREAMED_FORMATS and not is_extended
 
 
 def _run(

@@ -46,11 +46,13 @@ class Statement:
     """A statement that is complete as it stands.
 
     `verb` is its first keyword in capitals, `format` the name in its trailing FORMAT clause or "".
+    `is_plain_select` is false where the result has more than rows (totals, extremes).
     """
 
     text: str
     verb: str
     format: str
+    is_plain_select: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def _statement(source: bytes, first: _Token) -> Statement:
     before = previous = b""
     end = 0
     is_over = False
+    is_plain_select = verb in ("SELECT", "WITH")
     for token in _tokens(source):
         if is_over and token.text != b";":
             raise StatementError(
@@ -146,6 +149,8 @@ def _statement(source: bytes, first: _Token) -> Statement:
         elif before == b"FORMAT" and token.keyword != b"SETTINGS":
             # A column or table called format: nothing but SETTINGS follows the clause.
             format_name = ""
+        if token.keyword in (b"TOTALS", b"EXTREMES", b"INSERT"):
+            is_plain_select = False
         before, previous = previous, token.keyword if token.depth == 0 else b""
         end = token.end
-    return Statement(source[:end].decode(), verb, format_name)
+    return Statement(source[:end].decode(), verb, format_name, is_plain_select)

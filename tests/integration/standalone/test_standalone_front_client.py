@@ -277,6 +277,14 @@ def test_formats_of_answers(client: Client, front: ClickHouseServer) -> None:
     assert whole["rows"] == 100_000
 
 
+def test_totals_are_part_of_a_text_answer(client: Client, front: ClickHouseServer) -> None:
+    """WITH TOTALS and extremes come after an empty line each, as on a server."""
+    query = b"SELECT number % 2 AS n, count() FROM numbers(4) GROUP BY n WITH TOTALS ORDER BY n"
+    assert ask(front, "POST", query)[2] == b"0\t2\n1\t2\n\n0\t4\n"
+    query = b"SELECT number FROM numbers(3)"
+    assert ask(front, "POST", query, extremes="1")[2] == b"0\n1\n2\n\n0\n2\n"
+
+
 def test_get_does_not_change_anything(client: Client, front: ClickHouseServer) -> None:
     """GET reads; an INSERT or DDL by GET is refused."""
     assert ask(front, "GET", query="SELECT 1")[2] == b"1\n"
