@@ -34,7 +34,12 @@ def load_settings(data: Path | None = None) -> CliSettings:
     Raises:
         SettingsError: naming every bad variable.
     """
-    return CliSettings.from_env(merged_environment(os.environ, data or DEFAULT_DATA))
+    return CliSettings.from_env(load_environment(data or DEFAULT_DATA))
+
+
+def load_environment(data: Path) -> dict[str, str]:
+    """The environment that `load_settings` reads, for settings of other kinds."""
+    return merged_environment(os.environ, data)
 
 
 def merged_environment(environ: Mapping[str, str], data: Path) -> dict[str, str]:

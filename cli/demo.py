@@ -1,0 +1,94 @@
+"""`gosight demo`: everything on this machine, with the traffic of a made-up shop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cli.demo_report import print_report
+from cli.demo_run import DemoResult, StillMissingError, load_traffic, run_demo
+from cli.machine import Addresses, OneMachine
+from cli.options import Json
+from cli.output import PEOPLE, fail, print_json
+from cli.sending import SendingError
+from cli.settings import DEFAULT_DATA, process_environment
+from cli.up import AnyPorts, DataFolder, print_addresses, progress_report, stopping
+from samples import GEO_DATABASE
+
+
+def demo(
+    data: DataFolder = DEFAULT_DATA,
+    any_ports: AnyPorts = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop after the report; exit code 1 if it is not right.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run everything on this machine and send it a day of visits to a made-up shop.
+
+    The visits were recorded in a real browser. Some requests are sent twice and some events are bad
+    on purpose, so that the report has duplicates and rejections in it. Afterwards everything stays
+    up for you to look at, until Ctrl-C.
+    """
+    machine = OneMachine(
+        data, any_ports=any_ports, extra_environ=_environment(), report=progress_report()
+    )
+    with stopping(machine):
+        addresses = machine.start()
+        try:
+            result = _send(addresses)
+        except (SendingError, StillMissingError) as error:
+            machine.stop()
+            fail(str(error))
+        except BaseException:
+            machine.stop()
+            raise
+        if once:
+            machine.stop()
+        _print(result, addresses, once=once, as_json=as_json)
+        if once:
+            raise typer.Exit(0 if result.is_sound else 1)
+        code = machine.run()
+    raise typer.Exit(code)
+
+
+def _environment() -> dict[str, str]:
+    """The visits' addresses come in a header, and places from the small sample database."""
+    places = process_environment().get("GEOIP_DATABASE", "") or str(GEO_DATABASE)
+    return {"TRUSTED_PROXY_COUNT": "1", "GEOIP_DATABASE": places}
+
+
+def _send(addresses: Addresses) -> DemoResult:
+    traffic = load_traffic(time.time_ns() // 1_000_000, uuid4())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("events"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=PEOPLE, transient=True) as progress:
+        task = progress.add_task("sending visits", total=traffic.event_count)
+
+        def on_sent(events: int) -> None:
+            progress.advance(task, events)
+            if progress.tasks[0].finished:
+                progress.update(task, description="waiting until all is stored")
+
+        return asyncio.run(run_demo(addresses, traffic, on_sent))
+
+
+def _print(result: DemoResult, addresses: Addresses, *, once: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({**result.document(), **({} if once else asdict(addresses))})
+        return
+    print_report(result)
+    if not once:
+        print_addresses(addresses)
+        PEOPLE.print("Press Ctrl-C to stop.")

@@ -1,0 +1,44 @@
+"""The `gosight` command: subcommands and what they are for."""
+
+from __future__ import annotations
+
+import typer
+
+from cli import dlq, flow, keys, migrate, projects, serve, topics
+from cli.demo import demo
+from cli.doctor import doctor
+from cli.ledger import ledger
+from cli.loadgen import loadgen
+from cli.options import Json
+from cli.output import print_result
+from cli.up import up
+from connectors.telemetry import gosight_version
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="GoSight: what visitors do on your site, from their browser to explained insights.\n\n"
+    "Start with `gosight demo`. Everything runs on this machine; nothing has to be installed.",
+    pretty_exceptions_enable=False,
+)
+
+_START, _OPERATE, _LOOK = "Start here", "Operate", "Look inside"
+
+app.command(rich_help_panel=_START)(demo)
+app.command(rich_help_panel=_START)(up)
+app.command(rich_help_panel=_START)(doctor)
+app.add_typer(projects.app, name="projects", rich_help_panel=_OPERATE)
+app.add_typer(keys.app, name="keys", rich_help_panel=_OPERATE)
+app.add_typer(migrate.app, name="migrate", rich_help_panel=_OPERATE)
+app.add_typer(topics.app, name="topics", rich_help_panel=_OPERATE)
+app.add_typer(serve.app, name="serve", rich_help_panel=_OPERATE)
+app.add_typer(flow.app, name="flow", rich_help_panel=_OPERATE)
+app.command(rich_help_panel=_LOOK)(ledger)
+app.add_typer(dlq.app, name="dlq", rich_help_panel=_LOOK)
+app.command(rich_help_panel=_LOOK)(loadgen)
+
+
+@app.command(rich_help_panel=_LOOK)
+def version(as_json: Json = False) -> None:
+    """Print the version."""
+    found = gosight_version()
+    print_result({"version": found}, as_json, f"gosight {found}")

@@ -1,0 +1,98 @@
+"""`gosight projects`: websites and applications that send events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from cli.options import Data, Json
+from cli.output import fail, print_json, print_result, print_table, told_plainly
+from cli.project_store import Project, connect, create_key, create_project, list_projects
+from cli.settings import DEFAULT_DATA, load_settings
+
+app = typer.Typer(no_args_is_help=True, help="Create and list projects.")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the project, for people.")],
+    domain: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A domain that may send events, such as shop.example or *.shop.example; "
+            "repeat it for several. Without any, all may."
+        ),
+    ] = None,
+    settings: Annotated[
+        str, typer.Option(help="Settings as JSON; only what differs from the defaults.")
+    ] = "{}",
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> None:
+    """Create a project with one key for sending and one for reading.
+
+    The keys are shown once: only their hashes are stored.
+    """
+    document = _settings_document(settings)
+    with (
+        told_plainly(),
+        connect(load_settings(data).database_url) as connection,
+        connection.transaction(),
+    ):
+        project = create_project(connection, name, domain or [], document)
+        write_key, _ = create_key(connection, project.id, name="Default", permission="write")
+        read_key, _ = create_key(connection, project.id, name="Default", permission="read")
+    print_result(
+        {**project_document(project), "write_key": write_key, "read_key": read_key},
+        as_json,
+        f"project    {project.name} ({project.slug})\n"
+        f"id         {project.id}\n"
+        f"write key  {write_key}   (for pages: sends events)\n"
+        f"read key   {read_key}   (keep it secret: reads reports)\n"
+        "The keys are not shown again.",
+    )
+
+
+@app.command("list")
+def list_command(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+    """List all projects, oldest first."""
+    with told_plainly(), connect(load_settings(data).database_url) as connection:
+        projects = list_projects(connection)
+    if as_json:
+        print_json([project_document(project) for project in projects])
+        return
+    print_table(
+        "Projects",
+        ("id", "slug", "name", "domains", "created"),
+        [
+            (
+                str(p.id),
+                p.slug,
+                p.name,
+                p.allowed_domains or "any",
+                f"{p.created_at:%Y-%m-%d %H:%M}",
+            )
+            for p in projects
+        ],
+    )
+
+
+def project_document(project: Project) -> dict[str, Any]:
+    """A project as commands print it in JSON."""
+    return {
+        "id": project.id,
+        "name": project.name,
+        "slug": project.slug,
+        "allowed_domains": project.allowed_domains,
+        "settings": project.settings,
+        "created_at": project.created_at,
+    }
+
+
+def _settings_document(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text.encode(), type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        fail(f"--settings is not a JSON object: {error}")

@@ -1,0 +1,24 @@
+"""`gosight serve`: one server process in the foreground."""
+
+from __future__ import annotations
+
+import runpy
+from importlib import import_module
+
+import typer
+
+from cli.settings import process_environment
+
+app = typer.Typer(no_args_is_help=True, help="Run the ingestion gateway or the API.")
+
+
+@app.command()
+def ingest() -> None:
+    """Run the gateway that takes events (INGESTOR_HTTP_PORT, INGESTOR_GRPC_PORT)."""
+    runpy.run_module("ingest_gateway", run_name="__main__")
+
+
+@app.command()
+def api() -> None:
+    """Run the API that answers reports (API_PORT)."""
+    raise typer.Exit(import_module("api.__main__").main(process_environment()))

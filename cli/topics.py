@@ -1,0 +1,42 @@
+"""`gosight topics`: the Kafka topics as the registry names them."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.options import Data, Json
+from cli.output import print_result, told_plainly
+from cli.settings import DEFAULT_DATA, load_settings
+from connectors.kafka_admin import check_topics, ensure_topics
+
+app = typer.Typer(no_args_is_help=True, help="Create and check the Kafka topics.")
+
+
+@app.command()
+def create(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+    """Create the topics that do not exist yet; existing ones are left as they are.
+
+    KAFKA_REPLICATION and KAFKA_MIN_INSYNC_REPLICAS (both 1) say how safely they are kept.
+    """
+    with told_plainly():
+        settings = load_settings(data)
+        created = ensure_topics(
+            settings.kafka_brokers,
+            replication=settings.replication,
+            min_insync_replicas=settings.min_insync_replicas,
+        )
+    text = "\n".join(f"created {name}" for name in created) or "all topics exist already"
+    print_result({"created": created}, as_json, text)
+
+
+@app.command()
+def check(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+    """Compare partitions and retention with the registry; exit code 1 if anything differs."""
+    with told_plainly():
+        faults = check_topics(load_settings(data).kafka_brokers)
+    print_result(
+        {"ok": not faults, "faults": faults},
+        as_json,
+        "\n".join(faults) or "all topics are as the registry says",
+    )
+    raise typer.Exit(1 if faults else 0)
