@@ -1,7 +1,7 @@
 """Bringing refused events in again, once what refused them was changed.
 
 In: `DeadLetter`s and the projects' settings of now. Out: for each, a raw record as the gateway
-would have built it, or why not. An event is judged anew at its first receipt and at the present one.
+would have built it, or why not. An event is judged at its first receipt and at the present one.
 
 Time and identity are settled as of the first receipt: the clock correction of then is written into
 the event's time, and an event sent without an id gets the one it would have had. The receipt is a
