@@ -141,7 +141,8 @@ class BlockWriter:
             on=is_passing,
             attempts=None,
             timeout=self._retry.seconds_max,
-            wait_initial=0.1,
+            wait_initial=min(0.1, self._retry.wait_s_max),
+            wait_jitter=min(1.0, self._retry.wait_s_max),
             wait_max=self._retry.wait_s_max,
         ):
             with attempt:

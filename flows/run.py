@@ -48,7 +48,9 @@ def run_flow(name: str, environ: Mapping[str, str]) -> int:
         flow = FLOWS[name](settings, stopping.is_set)
         health.started()
         get_logger().info("flow_started", flow=name, metrics_port=port, share=list(settings.share))
-        cli_main(flow, workers_per_process=1, epoch_interval=timedelta(seconds=1))
+        cli_main(  # type: ignore[no-untyped-call]
+            flow, workers_per_process=1, epoch_interval=timedelta(seconds=1)
+        )
     except (ConnectorError, BytewaxRuntimeError) as error:
         cause = _root_cause(error)
         if stopping.is_set() and isinstance(cause, RetryableError):

@@ -20,7 +20,6 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
-from schemas.codec import assert_fast_protobuf
 
 from connectors.clickhouse import connect
 from connectors.event_store import ClickHouseEventStore
@@ -35,6 +34,7 @@ from flows.core.refusals import refusal_chunk
 from flows.machine_step import run_machine
 from flows.positions import CheckedPositions
 from flows.settings import FlowSettings, process_settings
+from schemas.codec import assert_fast_protobuf
 from schemas.log import PolledBatch
 from schemas.topics import EVENTS_RAW, EVENTS_REJECTED
 

@@ -15,10 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-from schemas.codec import CodecError, custom_json, decode_raw, event_identity, payload_json
-from schemas.codec import normal_session_id as session_uuid_of
-from schemas.event_types import NAME_BY_NUMBER
-from schemas.identifiers import corrected_time_ms
 
 from flows.core.agents import agent_of, merge_client_agent
 from flows.core.enrich import (
@@ -32,6 +28,10 @@ from flows.core.enrich import (
     referrer_domain_of,
 )
 from flows.core.payload_columns import SPARSE_TYPES, SparseColumns
+from schemas.codec import CodecError, custom_json, decode_raw, event_identity, payload_json
+from schemas.codec import normal_session_id as session_uuid_of
+from schemas.event_types import NAME_BY_NUMBER
+from schemas.identifiers import corrected_time_ms
 from schemas.log import PolledBatch
 from schemas.reasons import RejectReason
 from schemas.v1.common_pb2 import DeviceInfo, DeviceType, PageContext
@@ -258,18 +258,16 @@ class RowBuilder:
         """All rows of one polled batch; never raises for what a record holds."""
         rows = _Rows()
         poisons: list[Poison] = []
-        for offset, value, count in zip(
-            polled.offsets, polled.values, polled.event_counts, strict=True
-        ):
+        for place, (offset, value) in enumerate(zip(polled.offsets, polled.values, strict=True)):
             row_count = rows.row_count
             try:
                 self._add_record(rows, polled, offset, value)
             except CodecError as error:
-                poisons.append(Poison(offset, value, RejectReason.UNDECODABLE, str(error), count))
-            except Exception as error:
+                poisons.append(poison_of(polled, place, RejectReason.UNDECODABLE, str(error)))
+            except Exception as error:  # One bad record must not stop the flow.
                 rows.truncate(row_count)
                 detail = f"{type(error).__name__} while building rows"
-                poisons.append(Poison(offset, value, RejectReason.POISON, detail, count))
+                poisons.append(poison_of(polled, place, RejectReason.POISON, detail))
         return EnrichedChunk(
             topic=polled.topic,
             partition=polled.partition,
@@ -329,7 +327,7 @@ class RowBuilder:
         url, path, _title, referrer = page
         kind = NAME_BY_NUMBER.get(event.event_type) or f"unknown_{event.event_type}"
         member = event.WhichOneof("payload")
-        payload = getattr(event, member) if member is not None else None
+        payload: Any = getattr(event, member) if member is not None else None
         campaign = campaign_of(url)
         domain = referrer_domain_of(referrer, url)
         user_id = event.user_id

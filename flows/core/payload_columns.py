@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
+
 from schemas.fingerprint import error_fingerprint
 
 UINT32_MAX = 2**32 - 1
