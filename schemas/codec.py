@@ -6,6 +6,9 @@ ids that all flows must compute alike, and the stored JSON of payloads. Pure.
 
 from __future__ import annotations
 
+from typing import cast
+
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.internal import api_implementation
 from google.protobuf.message import DecodeError
 
@@ -27,6 +30,9 @@ __all__ = [
     "normal_session_id",
     "payload_json",
 ]
+
+
+_BATCH = cast(Descriptor, EventBatch.DESCRIPTOR)
 
 
 class CodecError(ValueError):
@@ -80,7 +86,7 @@ def decode_batch_as_sent(body: bytes) -> tuple[EventBatch, bool]:
 
 def _decode_repaired(body: bytes) -> EventBatch:
     try:
-        return EventBatch.FromString(repair_utf8(body, EventBatch.DESCRIPTOR))
+        return EventBatch.FromString(repair_utf8(body, _BATCH))
     except (RepairError, DecodeError) as error:
         raise CodecError("not an EventBatch") from error
 

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from schemas.v1.common_pb2 import TargetElement
-from schemas.v1.events_pb2 import Event
+from schemas.v1.events_pb2 import Event, MouseMovePayload
 
 EMPTY_JSON = "{}"
 TARGETS_MAX = 8_192  # Elements of pages repeat: each is written once.
@@ -34,15 +33,8 @@ _pack_float = struct.Struct("<f").pack
 _unpack_float = struct.Struct("<f").unpack
 
 # What to do with one field, in the order in which the loop below asks.
-_PLAIN, _TEXT, _SET, _MESSAGE, _ENUM, _FLOAT, _SET_FLOAT, _MAP, _LIST, _MESSAGES, _TARGET = range(
-    11
-)
-
-
-def enum_short_name(descriptor: EnumDescriptor, number: int) -> str | int:
-    """`MOUSE_BUTTON_LEFT` as `left`; a number that the enum does not know stays a number."""
-    value = descriptor.values_by_number.get(number)
-    return number if value is None else short_names(descriptor)[value.number]
+_PLAIN, _TEXT, _SET, _MESSAGE, _TARGET, _ENUM, _FLOAT, _SET_FLOAT = range(8)
+_MAP, _LIST, _MESSAGES = range(8, 11)
 
 
 def short_names(descriptor: EnumDescriptor) -> dict[int, str]:
@@ -91,8 +83,6 @@ def _step(field: FieldDescriptor) -> tuple[str, int, Any]:
 def object_builder(descriptor: Descriptor) -> ObjectBuilder:
     """A function from a message of this type to its JSON object, keys sorted."""
     steps = [_step(field) for field in sorted(descriptor.fields, key=lambda field: field.name)]
-    if len(steps) > 1 and all(kind == _PLAIN for _, kind, _ in steps):
-        return _plain_builder([name for name, _, _ in steps])
 
     def build(message: Message) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -132,17 +122,7 @@ def object_builder(descriptor: Descriptor) -> ObjectBuilder:
     return build
 
 
-def _plain_builder(names: list[str]) -> ObjectBuilder:
-    """The same for messages of nothing but plain values, of which mouse_move holds many."""
-    values_of = attrgetter(*names)
-
-    def build(message: Message) -> dict[str, Any]:
-        return dict(zip(names, values_of(message), strict=True))
-
-    return build
-
-
-_build_target = object_builder(TargetElement.DESCRIPTOR)
+_build_target = object_builder(cast(Descriptor, TargetElement.DESCRIPTOR))
 _targets: dict[bytes, msgspec.Raw] = {}
 
 
@@ -158,9 +138,22 @@ def _target(target: TargetElement) -> msgspec.Raw:
     return known
 
 
+def _mouse_move(payload: MouseMovePayload) -> dict[str, Any]:
+    """What `object_builder` makes, three times as fast: these are most of all nested messages."""
+    positions = [
+        {"timestamp": position.timestamp, "x": position.x, "y": position.y}
+        for position in payload.positions
+    ]
+    return {"positions": positions} if positions else {}
+
+
+# By the name of the oneof's member.
 PAYLOAD_BUILDERS: Mapping[str, ObjectBuilder] = {
-    field.name: object_builder(field.message_type)
-    for field in Event.DESCRIPTOR.oneofs_by_name["payload"].fields
+    **{
+        field.name: object_builder(cast(Descriptor, field.message_type))
+        for field in Event.DESCRIPTOR.oneofs_by_name["payload"].fields
+    },
+    "mouse_move": _mouse_move,
 }
 
 
