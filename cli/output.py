@@ -7,6 +7,7 @@ output, so that its result can be piped. Exit codes: 0 done, 1 it did not work o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -20,8 +21,11 @@ from rich.table import Table
 from connectors.errors import ConnectorError
 from connectors.settings import SettingsError
 
+# A file or a pipe has no width of its own: there, ids must not be broken.
+_PLAIN_WIDTH = 160
+
 PEOPLE = Console(stderr=True, highlight=False)
-RESULT = Console(highlight=False)
+RESULT = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
 
 
 def print_json(document: Any) -> None:

@@ -1,0 +1,129 @@
+"""The API on the real PostgreSQL, ClickHouse and Redis, with some stored events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from api.app import create_app
+from api.clickhouse_runner import ClickHouseRunner
+from api.services import Services
+from cli.project_store import connect as connect_postgres_now
+from cli.project_store import create_key, create_project
+from connectors.clickhouse import connect, insert_arrow
+from connectors.keys import KeyStore
+from connectors.postgres import PostgresKeySource, connect_postgres
+from connectors.redis import RedisKeyCache, connect_redis
+from sql.migrate import migrate_up
+from tests.stack import RunningStack, fresh_databases
+
+EVENTS = 25
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A project with its keys and what is stored of it."""
+
+    databases: RunningStack
+    project_id: str
+    read_key: str
+    write_key: str
+    foreign_key: str
+    last_ms: int
+
+
+def moment(at_ms: int) -> datetime:
+    """A time as rows hold it."""
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC)
+
+
+def event_rows(project_id: str, last_ms: int) -> list[dict[str, Any]]:
+    """One event a second up to `last_ms`, of five sessions; every fifth is a page view."""
+    return [
+        {
+            "event_id": str(UUID(int=1000 + number)),
+            "project_id": project_id,
+            "session_id": str(UUID(int=number % 5)),
+            "user_id": "ann" if number % 5 == 0 else "",
+            "anonymous_id": f"a{number % 5}",
+            "event_type": "page_view" if number % 5 == 0 else "click",
+            "timestamp": moment(last_ms - number * 1000),
+            "received_at": moment(last_ms),
+            "path": "/cart" if number % 2 else "/",
+            "browser": "Firefox" if number % 5 else "Chrome",
+            "country": "Sweden",
+            "country_code": "SE",
+            "referrer_domain": "search.example" if number % 5 == 1 else "",
+            "payload": '{"button":0}',
+        }
+        for number in range(EVENTS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def shop(running_stack: RunningStack) -> Iterator[Shop]:
+    """Two projects with keys; one has events and a ledger that adds up."""
+    with fresh_databases(running_stack) as databases:
+        migrate_up(databases.database_url, databases.clickhouse_url)
+        with connect_postgres_now(databases.database_url) as connection:
+            project = create_project(connection, "Shop")
+            other = create_project(connection, "Other")
+            read_key, _ = create_key(connection, project.id, name="r", permission="read")
+            write_key, _ = create_key(connection, project.id, name="w", permission="write")
+            foreign_key, _ = create_key(connection, other.id, name="r", permission="read")
+        project_id = str(project.id)
+        last_ms = time.time_ns() // 1_000_000 - 5_000
+        client = connect(databases.clickhouse_url)
+        rows = event_rows(project_id, last_ms)
+        insert_arrow(client, "events", pa.Table.from_pylist(rows), "raw:0:0-0")
+        bookings = [("received", "", 30), ("stored", "", 25), ("duplicate", "", 3)]
+        bookings.append(("rejected", "too_old", 2))
+        entries = [
+            {
+                "project_id": project_id,
+                "minute": moment(last_ms // MINUTE_MS * MINUTE_MS),
+                "outcome": outcome,
+                "reason": reason,
+                "events": events,
+                "source_topic": "raw",
+                "source_partition": 0,
+                "block_first": 0,
+                "block_last": 0,
+            }
+            for outcome, reason, events in bookings
+        ]
+        insert_arrow(client, "ledger_entries", pa.Table.from_pylist(entries), "raw:0:0-0")
+        client.close()
+        yield Shop(databases, project_id, read_key, write_key, foreign_key, last_ms)
+
+
+@asynccontextmanager
+async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, Any]]:
+    """A client of the API as `python -m api` builds it, on a free port."""
+    pool = await connect_postgres(databases.database_url)
+    redis = connect_redis(databases.redis_url, timeout_s=2.0)
+    runner = ClickHouseRunner(databases.clickhouse_url, threads=4, timeout_s=10)
+    services = Services(
+        queries=runner,
+        keys=KeyStore(PostgresKeySource(pool), RedisKeyCache(redis), fresh_s=0.0),
+        checks={"clickhouse": runner.check},
+        vital=frozenset({"clickhouse"}),
+        now_ms=lambda: time.time_ns() // 1_000_000,
+    )
+    try:
+        async with TestClient(TestServer(create_app(services))) as client:
+            yield client
+    finally:
+        runner.close()
+        await redis.aclose()
+        await pool.close()

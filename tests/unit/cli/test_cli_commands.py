@@ -1,0 +1,129 @@
+"""The command line itself: help texts, wrong calls, servers that are away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+
+runner = CliRunner()
+# Port 1 of this machine: nobody listens there.
+NOWHERE = {
+    "KAFKA_BROKERS": "127.0.0.1:1",
+    "CLICKHOUSE_URL": "http://u:p@127.0.0.1:1/d",
+    "DATABASE_URL": "postgresql://u:hidden@127.0.0.1:1/d",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "NO_COLOR": "1",
+    "COLUMNS": "200",
+}
+COMMANDS = [
+    ["demo"],
+    ["up"],
+    ["doctor"],
+    ["ledger"],
+    ["loadgen"],
+    ["version"],
+    ["projects", "create"],
+    ["projects", "list"],
+    ["keys", "create"],
+    ["keys", "list"],
+    ["keys", "revoke"],
+    ["migrate", "up"],
+    ["migrate", "status"],
+    ["migrate", "verify"],
+    ["topics", "create"],
+    ["topics", "check"],
+    ["serve", "ingest"],
+    ["serve", "api"],
+    ["flow", "run"],
+    ["flow", "graph"],
+    ["dlq", "list"],
+    ["dlq", "retry"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(command: list[str]) -> None:
+    """`--help` works for each command and says more than its name."""
+    result = runner.invoke(app, [*command, "--help"], env=NOWHERE)
+    assert result.exit_code == 0, result.output
+    assert "Usage" in result.output
+    assert len(result.output) > 200
+
+
+def test_without_a_command_the_help_names_the_first_one() -> None:
+    """A newcomer who types `gosight` is told where to start."""
+    result = runner.invoke(app, [], env=NOWHERE)
+    assert "gosight demo" in result.output
+
+
+def test_version_as_json() -> None:
+    """`--json` prints one document and nothing else."""
+    result = runner.invoke(app, ["version", "--json"])
+    assert set(json.loads(result.stdout)) == {"version"}
+
+
+@pytest.mark.parametrize(
+    "command", [["projects", "list"], ["keys", "list"], ["topics", "check"], ["ledger"]]
+)
+def test_servers_that_are_away_give_one_line_and_exit_1(command: list[str]) -> None:
+    """No stack trace and no password is shown when a server does not answer."""
+    result = runner.invoke(app, command, env=NOWHERE)
+    assert result.exit_code == 1
+    assert "error:" in result.output
+    assert "Traceback" not in result.output
+    assert "hidden" not in result.output
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+    """Each server that is away is a failing check with advice; packages are fine."""
+    result = runner.invoke(
+        app, ["doctor", "--json", "--data", str(tmp_path)], env={**NOWHERE, "GEOIP_DATABASE": "/no"}
+    )
+    assert result.exit_code == 1
+    checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+    failing = {name for name, check in checks.items() if not check["ok"]}
+    assert failing == {"postgres", "clickhouse", "redis", "kafka", "migrations", "places"}
+    assert all(checks[name]["advice"] for name in failing)
+    assert checks["protobuf"]["ok"]
+
+
+def test_a_flow_is_drawn_without_a_server() -> None:
+    """The diagram is made from the flow's own steps."""
+    result = runner.invoke(app, ["flow", "graph", "storage"], env=NOWHERE)
+    assert result.exit_code == 0, result.output
+    for step in ("read", "enrich", "cut", "write"):
+        assert step in result.stdout
+
+
+@pytest.mark.parametrize("command", [["flow", "run", "nothing"], ["flow", "graph", "nothing"]])
+def test_an_unknown_flow_is_told_with_those_there_are(command: list[str]) -> None:
+    """The names of the flows are in the message."""
+    result = runner.invoke(app, command, env=NOWHERE)
+    assert result.exit_code == 1
+    assert "storage" in result.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["keys", "revoke", "not-an-id"],
+        ["keys", "create", "--project", "x", "--permission", "everything"],
+        ["dlq", "list", "--reason", "bad_mood"],
+        ["loadgen", "--rate", "0"],
+    ],
+)
+def test_wrong_values_are_wrong_calls(command: list[str]) -> None:
+    """A value that an option does not take ends with exit code 2."""
+    assert runner.invoke(app, command, env=NOWHERE).exit_code == 2
+
+
+def test_settings_of_a_project_must_be_an_object() -> None:
+    """A settings document that is no JSON object is refused before anything is written."""
+    result = runner.invoke(app, ["projects", "create", "x", "--settings", "[1]"], env=NOWHERE)
+    assert result.exit_code == 1
+    assert "--settings" in result.output
