@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
@@ -30,7 +31,5 @@ def test_a_made_up_cursor_is_refused(text: str) -> None:
 @given(text=st.text(max_size=60))
 def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     """No text makes the decoder fail in another way."""
-    try:
-        decode_cursor(text)
-    except ApiError as error:
-        assert error.details
+    with suppress(ApiError):
+        assert decode_cursor(text).timestamp_ms >= 0
