@@ -129,6 +129,7 @@ def public_config(settings: ProjectSettings) -> dict[str, Any]:
         "privacy": {
             "level": settings.privacy.level,
             **{name: privacy.get(name, flags[name]) for name in CLIENT_FLAGS},
+            "anonymizeIp": settings.privacy.ip_method != "full",
             **{name: list(privacy.get(name, default)) for name, default in CLIENT_LISTS.items()},
         },
         "sampling": {**SAMPLING_DEFAULTS, **document.get("sampling", {})},
@@ -209,9 +210,8 @@ def _parse_ip_method(section: Mapping[str, Any], is_anonymous: bool, problems: P
     method = ip.get("method", "truncate" if is_anonymous else "full")
     if method not in IP_METHODS:
         problems.append(f"privacy.ip.method: must be one of {', '.join(IP_METHODS)}")
-    elif method == "full" and is_anonymous:
-        # Two switches for one thing: the stricter one counts.
-        return "truncate"
+    elif method == "full" and section.get("anonymizeIp") is True:
+        return "truncate"  # Two switches that disagree: the stricter one counts.
     return str(method)
 
 

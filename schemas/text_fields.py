@@ -113,7 +113,7 @@ PAYLOAD_FIELDS: Mapping[str, tuple[TextField, ...]] = {
     if (fields := _fields_of(cast(Descriptor, field.message_type)))
 }
 # Texts of the event itself that are not inside page, device, custom or payload. Ids of event and
-# session are not cut: long ones become UUIDs anyway, and cutting could make two the same.
+# session are not cut: odd ones become UUIDs anyway, and cutting could make two the same.
 EVENT_ID_FIELDS = (
     "user_id",
     "anonymous_id",

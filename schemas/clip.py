@@ -1,0 +1,141 @@
+"""Cuts what an event has too much of.
+
+In: events as clients send them. Out: the same events, changed in place: texts no longer than
+schemas.text_fields says and without NUL, maps and lists with no more entries than below. Nothing
+that fits is touched, and cutting twice is cutting once. Pure.
+Pages, devices and targets come again and again: those that fit are remembered by their bytes.
+Source: events.md, section 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, MutableSequence
+from typing import Any
+
+from schemas.text_fields import (
+    DEVICE_FIELDS,
+    EVENT_ID_FIELDS,
+    ID_CHARS_MAX,
+    PAGE_FIELDS,
+    PAYLOAD_FIELDS,
+    Shape,
+    TextField,
+)
+from schemas.v1.events_pb2 import Event
+
+MAP_KEYS_MAX = 50
+MAP_KEY_CHARS_MAX = 100
+MAP_VALUE_CHARS_MAX = 1_024
+LIST_ITEMS_MAX = 50
+POSITIONS_MAX = 200
+FITTING_MESSAGES_MAX = 8_192
+FITTING_MESSAGE_BYTES_MAX = 1_024
+
+_ONE, _MESSAGE, _LIST = Shape.ONE, Shape.MESSAGE, Shape.LIST
+_fitting: set[bytes] = {b""}
+
+
+def clip_event(event: Event) -> bool:
+    """Cut an event in place; True if anything was changed.
+
+    Of a map with too many keys the first ones in alphabetical order stay. Keys that are too long
+    are dropped with their values, not cut: cutting could make two keys the same.
+    """
+    # One look at all of them together: only when that fails, each is looked at.
+    ids = "".join(
+        (
+            event.user_id,
+            event.anonymous_id,
+            event.page_view_id,
+            event.channel_type,
+            event.external_id,
+            event.handshake_token,
+        )
+    )
+    changed = (len(ids) > ID_CHARS_MAX or "\0" in ids) and _clip_ids(event)
+    if _clip_known(event.page, PAGE_FIELDS):
+        changed = True
+    if _clip_known(event.device, DEVICE_FIELDS):
+        changed = True
+    if event.custom and _clip_map(event.custom):
+        changed = True
+    member = event.WhichOneof("payload")
+    if member == "mouse_move":
+        positions = event.mouse_move.positions
+        if len(positions) > POSITIONS_MAX:
+            del positions[POSITIONS_MAX:]
+            changed = True
+    elif member is not None:
+        fields = PAYLOAD_FIELDS.get(member)
+        if fields is not None and _clip_message(getattr(event, member), fields):
+            changed = True
+    return changed
+
+
+def _clip_ids(event: Event) -> bool:
+    changed = False
+    for name in EVENT_ID_FIELDS:
+        value = getattr(event, name)
+        if len(value) > ID_CHARS_MAX or "\0" in value:
+            setattr(event, name, _cut(value, ID_CHARS_MAX))
+            changed = True
+    return changed
+
+
+def _clip_known(message: Any, fields: tuple[TextField, ...]) -> bool:
+    key = message.SerializeToString()
+    if key in _fitting:
+        return False
+    if _clip_message(message, fields):
+        return True
+    if len(key) <= FITTING_MESSAGE_BYTES_MAX:
+        if len(_fitting) >= FITTING_MESSAGES_MAX:
+            _fitting.clear()
+        _fitting.add(key)
+    return False
+
+
+def _clip_message(message: Any, fields: tuple[TextField, ...]) -> bool:
+    changed = False
+    for name, shape, _, chars_max, inner in fields:
+        value = getattr(message, name)
+        if shape is _ONE:
+            if value and (len(value) > chars_max or "\0" in value):
+                setattr(message, name, _cut(value, chars_max))
+                changed = True
+        elif shape is _MESSAGE:
+            if _clip_known(value, inner):
+                changed = True
+        elif value and (_clip_list(value, chars_max) if shape is _LIST else _clip_map(value)):
+            changed = True
+    return changed
+
+
+def _clip_list(values: MutableSequence[str], chars_max: int) -> bool:
+    changed = len(values) > LIST_ITEMS_MAX
+    del values[LIST_ITEMS_MAX:]
+    for index, value in enumerate(values):
+        if len(value) > chars_max or "\0" in value:
+            values[index] = _cut(value, chars_max)
+            changed = True
+    return changed
+
+
+def _clip_map(values: MutableMapping[str, str]) -> bool:
+    changed = False
+    for key, value in list(values.items()):
+        if len(key) > MAP_KEY_CHARS_MAX or "\0" in key:
+            del values[key]
+            changed = True
+        elif len(value) > MAP_VALUE_CHARS_MAX or "\0" in value:
+            values[key] = _cut(value, MAP_VALUE_CHARS_MAX)
+            changed = True
+    if len(values) > MAP_KEYS_MAX:
+        for key in sorted(values)[MAP_KEYS_MAX:]:
+            del values[key]
+        changed = True
+    return changed
+
+
+def _cut(text: str, chars_max: int) -> str:
+    return text.replace("\0", "")[:chars_max]
