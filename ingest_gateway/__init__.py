@@ -1,0 +1,1 @@
+"""The door: takes batches by HTTP, gRPC-Web and gRPC, and answers after Kafka's acknowledgement."""

@@ -1,0 +1,62 @@
+"""The HTTP application: routes to handlers, nothing else."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from ingest_gateway.handlers import HttpHandlers, metrics_response
+from ingest_gateway.metrics import GatewayMetrics
+
+GRPC_WEB_PATH = "/gosight.IngestService/SendBatch"
+# A connection that is silent, or has not finished its headers, is closed after this long.
+KEEPALIVE_TIMEOUT_S = 60.0
+LINGERING_TIME_S = 2.0
+
+
+def create_app(handlers: HttpHandlers, alias_path: str = "") -> web.Application:
+    """The application. `alias_path` is a second path for POST /v1/events, such as `/e`."""
+    app = web.Application()
+    router = app.router
+    posts = [("/v1/events", handlers.events), ("/v1/replay", handlers.replay)]
+    if alias_path:
+        posts.append(("/" + alias_path.strip("/"), handlers.events))
+    posts.append((GRPC_WEB_PATH, handlers.grpc_web))
+    for path, handler in posts:
+        router.add_post(path, handler)
+        router.add_post(path + "/", handler)
+    for path, handler in (
+        ("/v1/config", handlers.config),
+        ("/health", handlers.health),
+        ("/livez", handlers.health),
+        ("/ready", handlers.ready),
+        ("/readyz", handlers.ready),
+        ("/metrics", handlers.metrics),
+    ):
+        router.add_get(path, handler)
+        router.add_get(path + "/", handler)
+    router.add_route("OPTIONS", "/{path:.*}", handlers.preflight)
+    return app
+
+
+def create_metrics_app(metrics: GatewayMetrics) -> web.Application:
+    """Only GET /metrics, for a port that is not public."""
+    app = web.Application()
+
+    async def render(_request: web.Request) -> web.Response:
+        return metrics_response(metrics)
+
+    app.router.add_get("/metrics", render)
+    return app
+
+
+def make_runner(app: web.Application, drain_timeout_s: float) -> web.AppRunner:
+    """A runner with our bounds; bodies stay packed as they came (see `unpack`)."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        auto_decompress=False,
+        keepalive_timeout=KEEPALIVE_TIMEOUT_S,
+        lingering_time=LINGERING_TIME_S,
+        shutdown_timeout=drain_timeout_s,
+    )

@@ -1,0 +1,137 @@
+"""Each event of a batch gets in or is refused with a reason; what gets in is cut and scrubbed.
+
+In: a `Decoded` batch and its project. Out: a `Judged` batch: what goes on, what was refused and
+why. Pure, but that it changes the events in place. Whether an event is good is decided in
+`schemas.validate`, shared with the flows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ingest_gateway.decode import Decoded, Faulty
+from schemas.privacy import Scrubber, scrubber_of
+from schemas.reasons import RejectReason
+from schemas.records import ProjectKey, ProjectSettings
+from schemas.v1.events_pb2 import Event, EventType
+from schemas.validate import clip_event, validate_event
+
+FAULTY_TEXT_BYTES_MAX = 8 * 1024  # privacy.md, section 5: as much as is scrubbed of one text.
+ERROR_TYPES = frozenset(
+    {
+        EventType.EVENT_TYPE_JS_ERROR,
+        EventType.EVENT_TYPE_UNHANDLED_REJECTION,
+        EventType.EVENT_TYPE_RESOURCE_ERROR,
+        EventType.EVENT_TYPE_CONSOLE_ERROR,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What the gateway keeps ready for one key: its row and the scrubber of its policy."""
+
+    key: ProjectKey
+    scrubber: Scrubber
+    settings: ProjectSettings
+
+    @classmethod
+    def of(cls, key: ProjectKey, *, is_replay_enabled: bool = True) -> Project:
+        """Prepare a key's project; compiling its patterns is worth keeping the result."""
+        settings = key.settings
+        if not is_replay_enabled and "replay" not in settings.disabled_categories:
+            settings = ProjectSettings(
+                disabled_categories=settings.disabled_categories | {"replay"},
+                privacy=settings.privacy,
+                retain_days=settings.retain_days,
+                document=settings.document,
+            )
+        return cls(key, scrubber_of(settings.privacy), settings)
+
+
+class Refusal(NamedTuple):
+    """One refused event. `original` is what arrived, scrubbed where it could be read."""
+
+    place: int
+    event_id: str
+    session_id: str
+    reason: RejectReason
+    detail: str
+    original: bytes
+    kind: str  # event: protobuf bytes, json: JSON text
+
+
+@dataclass(slots=True)
+class Judged:
+    """What became of a batch. The lists keep the order of the batch.
+
+    `is_whole`: every event of the batch goes to the raw topic and they share one session, so that
+    the batch can be passed on as one piece.
+    """
+
+    accepted: list[Event] = field(default_factory=list)
+    replay: list[tuple[int, Event]] = field(default_factory=list)  # (index, event)
+    errors: list[Event] = field(default_factory=list)  # Also among `accepted`.
+    refusals: list[Refusal] = field(default_factory=list)
+    is_whole: bool = False
+
+
+def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out: bool) -> Judged:
+    """Judge every event of a batch. `opted_out` refuses all of them, whatever they are."""
+    judged = Judged()
+    settings = project.settings
+    scrub = project.scrubber.scrub_event
+    sent_at_ms = decoded.sent_at_ms
+    accepted = judged.accepted
+    for index, item in enumerate(decoded.items):
+        if isinstance(item, Faulty):
+            reason = RejectReason.OPTED_OUT if opted_out else item.reason
+            judged.refusals.append(
+                Refusal(index, "", "", reason, item.detail, _scrubbed(item, project), item.kind)
+            )
+            continue
+        refused = (
+            RejectReason.OPTED_OUT
+            if opted_out
+            else validate_event(
+                item, settings, sent_at_ms, received_at_ms, decoded.event_bytes[index]
+            )
+        )
+        if refused is not None:
+            # A dead letter lies around for days: card numbers must not lie there with it.
+            scrub(item)
+            original = item.SerializeToString()
+            judged.refusals.append(
+                Refusal(index, item.event_id, item.session_id, refused, "", original, "event")
+            )
+            continue
+        clip_event(item)
+        scrub(item)
+        event_type = item.event_type
+        if event_type == EventType.EVENT_TYPE_REPLAY:
+            judged.replay.append((index, item))
+            continue
+        accepted.append(item)
+        if event_type in ERROR_TYPES:
+            judged.errors.append(item)
+    judged.is_whole = (
+        decoded.batch is not None and len(accepted) == len(decoded.items) and _one_session(accepted)
+    )
+    return judged
+
+
+def _scrubbed(item: Faulty, project: Project) -> bytes:
+    """What may be kept of an unreadable event: JSON text without card numbers; protobuf not at all.
+
+    Texts longer than the scrubber reads are left out: half of a text could not be repaired.
+    """
+    if item.kind != "json" or len(item.original) > FAULTY_TEXT_BYTES_MAX:
+        return b""
+    return project.scrubber.scrub_text(item.original.decode("utf-8", "replace")).encode()
+
+
+def _one_session(events: Sequence[Event]) -> bool:
+    first = events[0].session_id
+    return all(event.session_id == first for event in events)
