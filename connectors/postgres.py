@@ -13,8 +13,9 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from connectors.errors import RetryableError
-from schemas.project_settings import parse_settings
-from schemas.records import ProjectKey
+from connectors.telemetry import get_logger
+from schemas.project_settings import SettingsError, parse_settings
+from schemas.records import ProjectKey, ProjectSettings
 
 TIMEOUT_S = 2.0
 POOL_SIZE_MAX = 4
@@ -85,5 +86,14 @@ class PostgresKeySource:
             is_active=bool(is_active),
             expires_at_ms=expires_at_ms,
             allowed_domains=tuple(domains or ()),
-            settings=parse_settings(settings or {}),
+            settings=self._settings(project_id, settings or {}),
         )
+
+    @staticmethod
+    def _settings(project_id: str, document: dict[str, Any]) -> ProjectSettings:
+        try:
+            return parse_settings(document)
+        except SettingsError as error:
+            # Defaults could store what this project has switched off: better to take nothing.
+            get_logger().error("settings_unreadable", project_id=project_id, reason=str(error))
+            raise RetryableError("the project's settings cannot be read") from error

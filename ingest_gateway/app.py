@@ -24,7 +24,7 @@ def create_app(handlers: HttpHandlers, alias_path: str = "") -> web.Application:
     for path, handler in posts:
         router.add_post(path, handler)
         router.add_post(path + "/", handler)
-    for path, handler in (
+    for path, reader in (
         ("/v1/config", handlers.config),
         ("/health", handlers.health),
         ("/livez", handlers.health),
@@ -32,8 +32,8 @@ def create_app(handlers: HttpHandlers, alias_path: str = "") -> web.Application:
         ("/readyz", handlers.ready),
         ("/metrics", handlers.metrics),
     ):
-        router.add_get(path, handler)
-        router.add_get(path + "/", handler)
+        router.add_get(path, reader)
+        router.add_get(path + "/", reader)
     router.add_route("OPTIONS", "/{path:.*}", handlers.preflight)
     return app
 

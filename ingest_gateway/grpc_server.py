@@ -169,7 +169,7 @@ async def _answer(result: IngestResult, context: Any) -> bytes:
 
 
 def _sender(context: Any) -> Sender:
-    metadata = {name: value for name, value in context.invocation_metadata() or ()}
+    metadata = dict(context.invocation_metadata() or ())
 
     def text(name: str) -> str:
         value = metadata.get(name, "")

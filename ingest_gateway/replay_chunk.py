@@ -36,7 +36,7 @@ CODEC_ENCODING: dict[int, str] = {
     ReplayCodec.REPLAY_CODEC_GZIP: "gzip",
     ReplayCodec.REPLAY_CODEC_ZSTD: "zstd",
 }
-CODEC_BY_NAME: dict[str, ReplayCodec.ValueType] = {
+CODEC_BY_NAME: dict[str, ReplayCodec] = {
     "": ReplayCodec.REPLAY_CODEC_UNSPECIFIED,
     "none": ReplayCodec.REPLAY_CODEC_NONE,
     "gzip": ReplayCodec.REPLAY_CODEC_GZIP,

@@ -14,11 +14,9 @@ from ingest_gateway.errors import ErrorKind, RefusedError
 
 GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
-_MEMBERS_MAX = (
-    16  # A body made of thousands of tiny members would cost more time than it has bytes.
-)
+_MEMBERS_MAX = 16  # Thousands of tiny members would cost far more time than other bodies.
 # A frame may ask its reader for a window of gigabytes; 8 MiB is what RFC 8878 recommends to allow.
-_ZSTD_OPTIONS = {DecompressionParameter.window_log_max: 23}
+_ZSTD_OPTIONS = {int(DecompressionParameter.window_log_max): 23}
 
 ENCODING_ALIASES: dict[str, str] = {
     "": "identity",
