@@ -47,7 +47,8 @@ def test_each_row_goes_after_its_own_limit(client: Client) -> None:
         (30, 0, True),
         (92, 0, False),
         (700, 730, True),
-        (800, 4_000_000_000, False),
+        (10, 4_000_000_000, True),
+        (740, 20_000, False),
     ]
     rows = [
         {
