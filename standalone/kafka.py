@@ -166,6 +166,10 @@ class KafkaServer:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "share.coordinator.state.topic.num.partitions": 4,
+            # After a kill the old registration must expire before the broker is let in again:
+            # 3 s instead of 9. A pause that long only makes clients retry.
+            "broker.heartbeat.interval.ms": 500,
+            "broker.session.timeout.ms": 3_000,
             "num.network.threads": 2,
             "num.io.threads": 4,
             "background.threads": 2,

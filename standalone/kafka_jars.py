@@ -20,7 +20,7 @@ from standalone.process import StartError
 
 KAFKA_VERSION = "4.3.1"
 # 4.4.0 needs a jar that Maven Central does not have. slf4j-simple gives the broker its log.
-_COORDINATES = (
+COORDINATES = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
     "org.slf4j:slf4j-simple:1.7.36",
 )
@@ -46,7 +46,7 @@ def class_path(cache_dir: Path, progress: Callable[[str], None]) -> list[Path]:
     jars = _fetch(cache_dir)
     names = [str(jar.relative_to(cache_dir)) for jar in jars]
     unfinished = listing.with_suffix(".tmp")
-    unfinished.write_text(json.dumps({"coordinates": _COORDINATES, "jars": names}, indent=1))
+    unfinished.write_text(json.dumps({"coordinates": COORDINATES, "jars": names}, indent=1))
     unfinished.replace(listing)
     return jars
 
@@ -57,7 +57,7 @@ def _read_listing(listing: Path, cache_dir: Path) -> list[Path] | None:
         content = json.loads(listing.read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    if content.get("coordinates") != list(_COORDINATES):
+    if content.get("coordinates") != list(COORDINATES):
         return None
     jars = [cache_dir / name for name in content["jars"]]
     return jars if all(jar.is_file() for jar in jars) else None
@@ -73,7 +73,7 @@ def _fetch(cache_dir: Path) -> list[Path]:
     context = MavenContext(repo_cache=repository, timeout=_TIMEOUT_S)
     wanted = [
         context.create_dependency(replace(Coordinate.parse(text), scope="compile"))
-        for text in _COORDINATES
+        for text in COORDINATES
     ]
     direct, transitive = _try_again(lambda: context.resolver.resolve(wanted), "the list of jars")
     artifacts = [

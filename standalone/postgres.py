@@ -14,6 +14,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,11 @@ _FALLBACK_ACCOUNT = "nobody"
 _READY_TIMEOUT_S = 30.0
 _INIT_TIMEOUT_S = 60.0
 _CONNECT_TIMEOUT_S = 2
+# What the server says when processes of a killed predecessor still hold its memory.
+_LEFTOVERS_TEXT = "pre-existing shared memory block"
+_LEFTOVERS_TAIL = 600
+_LEFTOVERS_TIMEOUT_S = 15.0
+_LEFTOVERS_PAUSE_S = 0.3
 _SEARCH_BITS = stat.S_IXGRP | stat.S_IXOTH
 
 
@@ -81,25 +87,38 @@ class PostgresServer:
             progress("making the cluster")
             self._make_cluster(binaries, cluster, identity)
         progress("starting")
-        self.process = GuardedProcess(
-            Command(
-                name=self.name,
-                argv=[
-                    *(str(binaries / "postgres"), "-D", str(cluster)),
-                    *("-c", f"listen_addresses={LOOPBACK}", "-c", f"port={self._port}"),
-                    # TCP only: socket paths have a length limit that deep directories exceed.
-                    *("-c", "unix_socket_directories="),
-                    *("-c", "max_connections=100", "-c", "shared_buffers=64MB"),
-                ],
-                log_path=self._log_path,
-                identity=identity,
-                # Fast shutdown: end the sessions, write a checkpoint.
-                stop_signal=signal.SIGINT,
-                keep_open=self._keep_open,
-            )
-        )
-        self.process.wait_until(self._is_ready, _READY_TIMEOUT_S)
+        self._start_server(binaries, cluster, identity)
         self._make_database()
+
+    def _start_server(self, binaries: Path, cluster: Path, identity: Identity | None) -> None:
+        """Start the server, again if sessions of a killed one are still on their way out."""
+        command = Command(
+            name=self.name,
+            argv=[
+                *(str(binaries / "postgres"), "-D", str(cluster)),
+                *("-c", f"listen_addresses={LOOPBACK}", "-c", f"port={self._port}"),
+                # TCP only: socket paths have a length limit that deep directories exceed.
+                *("-c", "unix_socket_directories="),
+                *("-c", "max_connections=100", "-c", "shared_buffers=64MB"),
+            ],
+            log_path=self._log_path,
+            identity=identity,
+            # Fast shutdown: end the sessions, write a checkpoint.
+            stop_signal=signal.SIGINT,
+            keep_open=self._keep_open,
+        )
+        deadline = time.monotonic() + _LEFTOVERS_TIMEOUT_S
+        while True:
+            self.process = GuardedProcess(command)
+            try:
+                self.process.wait_until(self._is_ready, _READY_TIMEOUT_S)
+            except StartError:
+                has_leftovers = _LEFTOVERS_TEXT in self.process.log_tail()[-_LEFTOVERS_TAIL:]
+                if not has_leftovers or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LEFTOVERS_PAUSE_S)
+                continue
+            return
 
     def _url(self, database: str) -> str:
         return f"postgresql://{self._user}:{self._password}@{LOOPBACK}:{self._port}/{database}"

@@ -171,7 +171,7 @@ def _spawn(command: Command) -> tuple[subprocess.Popen[bytes], int]:
             os.close(report_write)
         kind, _, text = reports.readline().decode().strip().partition(" ")
     if kind != "pid":
-        guard.wait()
+        guard.communicate()
         reason = text or (log_tail(log_path) if log_path is not None else "no report")
         raise StartError(f"{command.name} could not be started: {reason}")
     return guard, int(text)

@@ -52,8 +52,10 @@ class Server(Protocol):
 class Stack:
     """The servers of one data directory.
 
-    Use it as a context manager, or call `start` and `stop`. `ports` overrides the usual ports by
-    server name (`kafka`, `clickhouse`, `postgres`, `valkey`); 0 takes any free one.
+    Use it as a context manager, or call `start` and `stop`. Without `ports` a first start takes the
+    usual ones; with `ports`, a mapping by server name (`kafka`, `clickhouse`, `postgres`, `valkey`,
+    `kafka_controller`), a server that is not named takes any free port. In both cases later starts
+    take the ports of the first, and a port that is taken is replaced by a free one.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Stack:
         self._lock = DirectoryLock(self.data_dir / "stack.lock")
         self._servers: dict[str, Server] = {}
         self._urls: dict[str, str] = {}
+        self._state: dict[str, dict[str, str | int]] = {}
 
     def __enter__(self) -> Stack:
         self.start()
@@ -94,6 +97,8 @@ class Stack:
     def start(self, progress: Progress | None = None) -> dict[str, str]:
         """Start all servers at the same time; returns `urls` when all are ready.
 
+        `progress` is called from several threads.
+
         Raises:
             LockedError: another stack has this data directory.
             StartError: a server did not get ready; the others are stopped again.
@@ -101,10 +106,10 @@ class Stack:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(_WAIT_DEAD_OWNER_S)
         try:
-            state = self._read_state()
-            self._build(state)
+            self._state = self._read_state()
+            self._build()
             self._start_all(progress or _silent)
-            self._write_state(state)
+            self._write_state()
         except BaseException:
             self.stop()
             raise
@@ -132,6 +137,7 @@ class Stack:
         if server.process is not None:
             server.process.stop()
         server.start(lambda _: None)
+        self._write_state()
 
     def dead(self) -> dict[str, int]:
         """Exit code of each server that has ended by itself, by name."""
@@ -161,13 +167,18 @@ class Stack:
         }
         return {"ports": ports, "passwords": passwords}
 
-    def _write_state(self, state: Mapping[str, Mapping[str, str | int]]) -> None:
-        content = {**state, "urls": self._urls, "process_id": os.getpid(), "pids": self.process_ids}
+    def _write_state(self) -> None:
+        content = {
+            **self._state,
+            "urls": self._urls,
+            "process_id": os.getpid(),
+            "pids": self.process_ids,
+        }
         write_private(self.state_path, json.dumps(content, indent=1) + "\n")
 
-    def _build(self, state: Mapping[str, Mapping[str, str | int]]) -> None:
-        ports = {name: int(port) for name, port in state["ports"].items()}
-        passwords = {name: str(password) for name, password in state["passwords"].items()}
+    def _build(self) -> None:
+        ports = {name: int(port) for name, port in self._state["ports"].items()}
+        passwords = {name: str(password) for name, password in self._state["passwords"].items()}
         logs = self.data_dir / "logs"
         held = (self._lock.descriptor,)
         kafka = KafkaServer(

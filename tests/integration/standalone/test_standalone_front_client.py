@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import http.client
 import json
 import threading
 import time
 import uuid
+import zlib
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -111,10 +113,10 @@ def test_settings_hold_for_one_request_only(client: Client) -> None:
     assert client.command(query) == before
 
 
-def test_wrong_settings_are_errors(client: Client, front: ClickHouseServer) -> None:
+def test_wrong_settings_are_errors(front: ClickHouseServer) -> None:
     """Unknown names and odd names are refused with ClickHouse's code."""
     for name in ("no_such_setting", "max_threads=1,readonly"):
-        status, headers, _ = ask(front, "POST", b"SELECT 1", **{name: "1"})
+        status, headers, _ = ask(front, "POST", b"SELECT 1", database="default", **{name: "1"})
         assert (status, headers["X-ClickHouse-Exception-Code"]) == (404, "115")
 
 
@@ -183,9 +185,6 @@ def test_results_without_rows(client: Client) -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "lz4", "identity"])
 def test_bodies_may_be_compressed(client: Client, front: ClickHouseServer, encoding: str) -> None:
     """A compressed INSERT is unpacked; the answer is packed as Accept-Encoding asks."""
-    import gzip
-    import zlib
-
     packers = {
         "gzip": gzip.compress,
         "deflate": zlib.compress,

@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from standalone.clickhouse import ClickHouseServer
 from standalone.ports import choose_port
-from tests.integration.standalone.conftest import make_front, stop_front
+from tests.integration.standalone.fronts import make_front, stop_front
 
 pytestmark = pytest.mark.integration
 

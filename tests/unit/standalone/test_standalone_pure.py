@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
 
 from standalone.files import write_private
+from standalone.kafka_jars import COORDINATES, KAFKA_VERSION, class_path
 from standalone.locks import DirectoryLock, LockedError
 from standalone.settings import cache_dir
 from standalone.supervisor import RestartBudget, RestartPolicy
@@ -53,6 +55,19 @@ def test_private_file_is_replaced_and_readable_by_its_owner_only(tmp_path: Path)
     assert path.read_text() == "new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == ["secret"]
+
+
+def test_later_starts_take_the_class_path_from_the_cache(tmp_path: Path) -> None:
+    """With the list and the jars there, nothing is fetched, and the order is kept."""
+    jars = [tmp_path / "maven" / name for name in ("b.jar", "a.jar")]
+    (tmp_path / "maven").mkdir()
+    for jar in jars:
+        jar.write_bytes(b"")
+    listing = {"coordinates": COORDINATES, "jars": [str(j.relative_to(tmp_path)) for j in jars]}
+    (tmp_path / f"kafka-{KAFKA_VERSION}.json").write_text(json.dumps(listing))
+    fetched: list[str] = []
+    assert class_path(tmp_path, fetched.append) == jars
+    assert fetched == []
 
 
 def test_cache_directory_follows_the_environment() -> None:
