@@ -53,6 +53,7 @@ Redactor = Callable[[str], str]
 
 _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 _LOOKS_LIKE_URL = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
+_PLACE_ON_PAGE = re.compile(r"#[\w.:-]{0,100}")
 _SEPARATOR = re.compile(r"([&;])")
 # Left readable where a value had to be written anew.
 _SAFE = "[]:/?@!$'()*,;=~|"
@@ -78,7 +79,12 @@ class UrlScrubber:
     redact_value: Redactor
 
     def url(self, url: str, depth: int = 0) -> str:
-        """The URL as it may be stored; a text that is no URL is treated as a path."""
+        """The URL as it may be stored; a text that is no URL is treated as a path.
+
+        A mere place on the page (`#`, `#prices`) is kept: it says where a link leads.
+        """
+        if _PLACE_ON_PAGE.fullmatch(url):
+            return _masked(url, self.redact_value)
         rest, hash_sign, fragment = url.partition("#")
         rest, question_mark, query = rest.partition("?")
         authority = _AUTHORITY.match(rest)

@@ -1,0 +1,366 @@
+"""The JSON form of a batch: read in all its dialects, written in one.
+
+In: the body of a request. Out: messages `Event`, or for each event that cannot be one a
+`JsonFault`: one bad event does not sink its neighbours. What the batch says for all its events is
+merged into those that do not say it. Values that a person typed are refused, not dropped in
+silence. Pure. Source: events.md, section 5.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+from google.protobuf.descriptor import Descriptor
+
+from schemas.codec import CodecError
+from schemas.event_types import INPUT_TYPES, NAME_BY_NUMBER, PAYLOAD_BY_NUMBER, number_of
+from schemas.json_messages import JsonObject, camel_case, read_device, read_page, read_payload
+from schemas.json_values import INT64, FieldError, text, text_map, whole_number
+from schemas.payload_text import PAYLOAD_BUILDERS, object_builder
+from schemas.reasons import RejectReason
+from schemas.v1.common_pb2 import DeviceInfo, PageContext
+from schemas.v1.events_pb2 import Event
+
+DEPTH_MAX = 32
+
+_EVENT_TEXTS = (
+    "event_id",
+    "session_id",
+    "user_id",
+    "anonymous_id",
+    "page_view_id",
+    "channel_type",
+    "external_id",
+    "handshake_token",
+)
+_SHARED_TEXTS = ("session_id", "user_id", "anonymous_id")
+_CAMEL = {name: camel_case(name) for name in (*_EVENT_TEXTS, "event_type", "sent_at")}
+_CAMEL |= {name: camel_case(name) for name in ("project_key", "sdk_version")}
+_TEXT_BY_KEY = {key: name for name in _EVENT_TEXTS for key in (_CAMEL[name], name)}
+_PAGE_KEYS_ON_EVENTS = ("url", "path", "title", "referrer")
+
+_BRACES = bytes.maketrans(b"[]", b"{}")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+_sent_at = whole_number(INT64)
+_encode = msgspec.json.Encoder().encode
+_build_page = object_builder(cast(Descriptor, PageContext.DESCRIPTOR))
+_build_device = object_builder(cast(Descriptor, DeviceInfo.DESCRIPTOR))
+
+
+class JsonBatchError(CodecError):
+    """The body is no batch at all: no JSON, nested too deeply, no object, or without events."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFault:
+    """An event that could not be read.
+
+    `detail` says where and what was expected, never what was there. `original` is the event as
+    JSON, with what it had from its batch filled in, so that it can be sent again alone; for
+    reasons in `WITHHELD_REASONS` it must not be kept.
+    """
+
+    reason: RejectReason
+    detail: str
+    original: bytes
+    event_id: str = ""
+    session_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonBatch:
+    """A batch; `events` are in the order of the body, `sent_at` is 0 where it is unknown."""
+
+    project_key: str
+    sent_at: int
+    sdk_version: str
+    events: list[Event | JsonFault]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the batch says for all its events."""
+
+    texts: Mapping[str, str]
+    page: PageContext | None
+    device: JsonObject
+    device_message: DeviceInfo | None
+    custom: Mapping[str, str]
+    json: JsonObject
+
+
+class _EventError(Exception):
+    """Leaves the reading of one event."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def batch_from_json(body: bytes, events_max: int | None = None) -> JsonBatch:
+    """Read a batch; `events_max` + 1 events at most are read, so that too many cost no more.
+
+    Raises:
+        JsonBatchError: the body is no batch.
+    """
+    if nesting_exceeds(body, DEPTH_MAX):
+        raise JsonBatchError(f"nested more than {DEPTH_MAX} deep")
+    document = _parse(body)
+    if not isinstance(document, dict):
+        raise JsonBatchError("a batch must be an object")
+    events = document.get("events")
+    if not isinstance(events, list):
+        raise JsonBatchError("a batch must have a list of events")
+    if events_max is not None:
+        del events[events_max + 1 :]
+    shared = _read_shared(document)
+    return JsonBatch(
+        project_key=_text_of(document, "project_key"),
+        sent_at=_sent_at_of(document),
+        sdk_version=_text_of(document, "sdk_version"),
+        events=[_read_event(data, shared) for data in events],
+    )
+
+
+def nesting_exceeds(body: bytes, depth_max: int) -> bool:
+    """True if arrays and objects lie deeper in each other than allowed.
+
+    Works on the bytes, without a parser: texts are taken out, then the innermost pairs of
+    brackets one layer at a time. Unbalanced brackets count as too deep; they are no JSON anyway.
+    """
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside_texts = b"".join(body.split(b'"')[::2])
+    skeleton = outside_texts.translate(_BRACES, _NO_BRACKETS)
+    for _ in range(depth_max):
+        if not skeleton:
+            return False
+        skeleton = skeleton.replace(b"{}", b"")
+    return bool(skeleton)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors.
+        pass
+    # The tolerant and slow way. Browsers do send half of a surrogate pair, when a text was cut in
+    # the middle of an emoji, and invalid UTF-8; neither may lose a batch.
+    try:
+        return _without_surrogates(json.loads(body.decode("utf-8-sig", "replace"), strict=False))
+    except (ValueError, RecursionError):
+        raise JsonBatchError("not JSON") from None
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value
+
+
+def _get(data: JsonObject, name: str) -> Any:
+    """The value under the name or its camelCase form; None if there is none."""
+    value = data.get(name)
+    return data.get(_CAMEL[name]) if value is None else value
+
+
+def _text_of(data: JsonObject, name: str) -> str:
+    """A text of the batch; a value that cannot be one is as good as none."""
+    try:
+        return text(_get(data, name) or "")
+    except FieldError:
+        return ""
+
+
+def _sent_at_of(document: JsonObject) -> int:
+    try:
+        return int(_sent_at(_get(document, "sent_at")))
+    except FieldError:
+        return 0
+
+
+def _read_shared(document: JsonObject) -> _Shared:
+    texts = {name: value for name in _SHARED_TEXTS if (value := _text_of(document, name))}
+    page = document.get("page")
+    device = document.get("device")
+    custom = document.get("custom")
+    read = read_device(device) if isinstance(device, dict) else {}
+    contexts = {"page": page, "device": device, "custom": custom}
+    objects = {name: value for name, value in contexts.items() if isinstance(value, dict)}
+    return _Shared(
+        texts=texts,
+        page=PageContext(**read_page(page)) if isinstance(page, dict) else None,
+        device=read,
+        device_message=DeviceInfo(**read) if read else None,
+        custom=text_map(custom) if isinstance(custom, dict) else {},
+        json={**texts, **objects},
+    )
+
+
+def _read_event(data: Any, shared: _Shared) -> Event | JsonFault:
+    if not isinstance(data, dict):
+        return JsonFault(RejectReason.BAD_PAYLOAD, "an event must be an object", _encode(data))
+    try:
+        return _build_event(data, shared)
+    except _EventError as error:
+        reason, detail = error.reason, error.detail
+    except FieldError as error:
+        reason, detail = RejectReason.BAD_PAYLOAD, str(error)
+    return JsonFault(
+        reason,
+        detail,
+        _encode({**shared.json, **data}),
+        _text_of(data, "event_id"),
+        _text_of(data, "session_id") or shared.texts.get("session_id", ""),
+    )
+
+
+def _build_event(data: JsonObject, shared: _Shared) -> Event:
+    number = _event_type(data)
+    payload = data.get("payload")
+    if number in INPUT_TYPES or number == -1:
+        _refuse_typed_value(data, payload, is_input=number != -1)
+    if number == -1:
+        raise _EventError(RejectReason.UNKNOWN_EVENT_TYPE, "event_type: is none of the known types")
+    arguments: JsonObject = {"event_type": number}
+    for key, value in data.items():
+        name = _TEXT_BY_KEY.get(key)
+        if name is None or value is None or value == "" or (key != name and data.get(name)):
+            continue
+        arguments[name] = value if type(value) is str else _at(name, text, value)
+    for name, value in shared.texts.items():
+        arguments.setdefault(name, value)
+    timestamp = data.get("timestamp")
+    if timestamp is not None:
+        arguments["timestamp"] = {"millis": _millis(timestamp)}
+    page = _page(data, shared)
+    if page is not None:
+        arguments["page"] = page
+    device = data.get("device")
+    if isinstance(device, dict):
+        arguments["device"] = {**shared.device, **read_device(device)}
+    elif shared.device_message is not None:
+        arguments["device"] = shared.device_message
+    custom = data.get("custom")
+    if custom is not None:
+        arguments["custom"] = {**shared.custom, **_at("custom", text_map, custom)}
+    elif shared.custom:
+        arguments["custom"] = shared.custom
+    if payload is not None:
+        member = PAYLOAD_BY_NUMBER.get(number)
+        if member is not None:
+            arguments[member] = _payload(member, number, payload)
+    return Event(**arguments)
+
+
+def _at(name: str, convert: Any, value: Any) -> Any:
+    try:
+        return convert(value)
+    except FieldError as error:
+        raise error.inside(name) from None
+
+
+def _payload(member: str, number: int, payload: Any) -> JsonObject:
+    try:
+        return read_payload(member, NAME_BY_NUMBER[number], payload)
+    except FieldError as error:
+        raise error.inside("payload") from None
+
+
+def _event_type(data: JsonObject) -> int:
+    """The number of the type; 0 if none is given, -1 if it is not known."""
+    name = _get(data, "event_type")
+    if name is None:
+        name = data.get("type")
+    if name is None or name == "":
+        return 0
+    if type(name) is str:
+        number = number_of(name)
+        return -1 if number is None else number
+    return name if type(name) is int and name in NAME_BY_NUMBER else -1
+
+
+def _millis(timestamp: Any) -> int:
+    if type(timestamp) is float and timestamp.is_integer():
+        timestamp = int(timestamp)
+    low, high = INT64
+    if type(timestamp) is not int or not low <= timestamp <= high:
+        raise _EventError(
+            RejectReason.BAD_TIMESTAMP, "timestamp: must be a whole number of milliseconds"
+        )
+    return timestamp
+
+
+def _page(data: JsonObject, shared: _Shared) -> PageContext | JsonObject | None:
+    """The event's own page, else what it says without one, else the batch's."""
+    page = data.get("page")
+    own = read_page(page) if isinstance(page, dict) else {}
+    for name in _PAGE_KEYS_ON_EVENTS:
+        value = data.get(name)
+        if type(value) is str and not own.get(name):
+            own[name] = value
+    return own or shared.page
+
+
+def _refuse_typed_value(data: JsonObject, payload: Any, is_input: bool) -> None:
+    """Refuse an event that carries what a person typed, masked or not.
+
+    Of a type that is not known, only a payload with a target can be an input's.
+    """
+    holders = [data] if is_input else []
+    if isinstance(payload, dict):
+        target = payload.get("target")
+        if is_input or isinstance(target, dict):
+            holders.append(payload)
+        if isinstance(target, dict):
+            holders.append(target)
+            if isinstance(attributes := target.get("attributes"), dict):
+                holders.append(attributes)
+    if any(holder.get("value") not in (None, "") for holder in holders):
+        raise _EventError(RejectReason.RAW_VALUE, "an input event must not carry a value")
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """The canonical JSON of an event; what is empty or was not set is left out."""
+    result: dict[str, Any] = {
+        name: value for name in _EVENT_TEXTS if (value := getattr(event, name))
+    }
+    number = event.event_type
+    if number:
+        result["event_type"] = NAME_BY_NUMBER.get(number, number)
+    if event.HasField("timestamp"):
+        result["timestamp"] = event.timestamp.millis
+    if event.HasField("page"):
+        result["page"] = _build_page(event.page)
+    if event.HasField("device"):
+        device = _build_device(event.device)
+        if not event.device.device_type:
+            del device["device_type"]
+        result["device"] = {name: value for name, value in device.items() if value}
+    if event.custom:
+        result["custom"] = dict(sorted(event.custom.items()))
+    member = event.WhichOneof("payload")
+    if member is not None:
+        built = PAYLOAD_BUILDERS[member](getattr(event, member))
+        result["payload"] = msgspec.json.decode(_encode(built))
+    return result
+
+
+def batch_to_json(
+    events: Iterable[Event], project_key: str = "", sent_at: int = 0, sdk_version: str = ""
+) -> bytes:
+    """The canonical JSON of a batch; absent fields are left out."""
+    fields = {"project_key": project_key, "sent_at": sent_at, "sdk_version": sdk_version}
+    document: dict[str, Any] = {name: value for name, value in fields.items() if value}
+    document["events"] = [event_to_json(event) for event in events]
+    return _encode(document)
