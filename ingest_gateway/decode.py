@@ -44,6 +44,8 @@ class Faulty:
     detail: str
     original: bytes
     kind: str  # event: protobuf bytes, json: JSON text
+    event_id: str = ""
+    session_id: str = ""
 
 
 @dataclass(slots=True)
@@ -51,7 +53,8 @@ class Decoded:
     """A batch whose events have not been judged yet.
 
     `items` are in the order of the body. `batch` holds the very events of `items` when the body
-    was protobuf and none is faulty.
+    was protobuf and none is faulty. `event_bytes` are their sizes or upper bounds of them; None
+    has to be measured.
     """
 
     form: BodyForm
@@ -59,7 +62,7 @@ class Decoded:
     sent_at_ms: int
     sdk_version: str
     items: Sequence[Event | Faulty]
-    event_bytes: Sequence[int]
+    event_bytes: Sequence[int | None]
     batch: EventBatch | None
 
 
@@ -99,23 +102,24 @@ def decode(body: bytes, encoding: str, form: BodyForm, limits: DecodeLimits) -> 
 
 def _decode_json(body: bytes, limits: DecodeLimits) -> Decoded:
     try:
-        batch = batch_from_json(body)
+        batch = batch_from_json(body, limits.batch_events_max)
     except JsonBatchError:
         raise RefusedError(ErrorKind.INVALID_BODY) from None
     items = [
-        Faulty(item.reason, item.detail, item.original, "json")
+        Faulty(item.reason, item.detail, item.original, "json", item.event_id, item.session_id)
         if isinstance(item, JsonFault)
         else item
-        for item in batch.events[: limits.batch_events_max + 1]
+        for item in batch.events
     ]
-    sizes = [0 if isinstance(item, Faulty) else item.ByteSize() for item in items]
+    # What JSON says in n bytes takes fewer than 2 n in protobuf; only in large bodies it matters.
+    size = 2 * len(body) if len(body) <= SCAN_ABOVE_BYTES else None
     return Decoded(
         BodyForm.JSON,
         batch.project_key,
         batch.sent_at,
         batch.sdk_version,
         items,
-        sizes,
+        (size,) * len(items),
         None,
     )
 

@@ -89,7 +89,15 @@ def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out:
         if isinstance(item, Faulty):
             reason = RejectReason.OPTED_OUT if opted_out else item.reason
             judged.refusals.append(
-                Refusal(index, "", "", reason, item.detail, _scrubbed(item, project), item.kind)
+                Refusal(
+                    index,
+                    item.event_id,
+                    item.session_id,
+                    reason,
+                    item.detail,
+                    _scrubbed(item, project),
+                    item.kind,
+                )
             )
             continue
         refused = (
