@@ -10,7 +10,7 @@ from cli.doctor import doctor
 from cli.ledger import ledger
 from cli.loadgen import loadgen
 from cli.options import Json
-from cli.output import print_result
+from cli.output import keep_libraries_quiet, print_result
 from cli.up import up
 from connectors.telemetry import gosight_version
 
@@ -21,7 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+# These run a process of ours, which logs as it is set to.
+_PROCESSES = frozenset({"serve", "flow"})
 _START, _OPERATE, _LOOK = "Start here", "Operate", "Look inside"
+
+@app.callback()
+def _before(context: typer.Context) -> None:
+    if context.invoked_subcommand not in _PROCESSES:
+        keep_libraries_quiet()
+
 
 app.command(rich_help_panel=_START)(demo)
 app.command(rich_help_panel=_START)(up)

@@ -7,6 +7,7 @@ output, so that its result can be piped. Exit codes: 0 done, 1 it did not work o
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 
 import msgspec
 import psycopg
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -67,6 +69,19 @@ def fail(message: str) -> NoReturn:
     """Tell what went wrong and end with exit code 1."""
     PEOPLE.print(f"[bold red]error:[/] {message}", soft_wrap=True)
     raise typer.Exit(1)
+
+
+def keep_libraries_quiet() -> None:
+    """Let nothing but results on standard output, and on standard error only what matters.
+
+    A command tells a person what went wrong in its own words; what a library logged on the way
+    (retries, closed connections) would only stand in between.
+    """
+    logging.disable(logging.ERROR)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 @contextmanager

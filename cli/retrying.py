@@ -20,7 +20,6 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from redis import Redis
 from schemas.json_batch import JsonBatchError, batch_from_json
-from schemas.validate import validate_event
 
 from cli.dead_letters import DeadLetter
 from connectors.kafka_log import OutRecord
@@ -35,6 +34,7 @@ from schemas.records import ProjectKey, ProjectSettings
 from schemas.topics import DAY_MS, EVENTS_REJECTED
 from schemas.v1.events_pb2 import Event
 from schemas.v1.pipeline_pb2 import RawBatch, RejectedRecord
+from schemas.validate import validate_event
 
 REMEMBERED_S = (EVENTS_REJECTED.retention_ms + DAY_MS) // 1000
 

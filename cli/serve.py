@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
+import sys
 from importlib import import_module
 
 import typer
@@ -15,7 +15,8 @@ app = typer.Typer(no_args_is_help=True, help="Run the ingestion gateway or the A
 @app.command()
 def ingest() -> None:
     """Run the gateway that takes events (INGESTOR_HTTP_PORT, INGESTOR_GRPC_PORT)."""
-    runpy.run_module("ingest_gateway", run_name="__main__")
+    sys.argv = ["ingest_gateway"]  # It reads its own options, and these are not.
+    raise typer.Exit(import_module("ingest_gateway.__main__").main())
 
 
 @app.command()
