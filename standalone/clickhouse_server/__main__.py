@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
 from aiohttp import web
@@ -25,10 +24,9 @@ _KEEP_ALIVE_S = 60.0
 
 
 async def _serve(engine: Engine, settings: FrontSettings) -> None:
-    pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="statement")
-    app = Front(engine, settings, pool).build_app()
+    front = Front(engine, settings)
     runner = web.AppRunner(
-        app,
+        front.build_app(),
         access_log=None,
         auto_decompress=False,
         handler_cancellation=True,
@@ -44,7 +42,7 @@ async def _serve(engine: Engine, settings: FrontSettings) -> None:
     print(json.dumps({"ready": True, "port": runner.addresses[0][1]}), flush=True)
     await stop.wait()
     await runner.cleanup()
-    pool.shutdown()
+    front.close()
 
 
 def main() -> int:

@@ -52,18 +52,26 @@ _CONTENT_TYPES = {
     "Parquet": "application/octet-stream",
 }
 _DEFAULT_CONTENT_TYPE = "text/plain; charset=UTF-8"
+_CONTROL_THREADS = 2
 # As much as a ClickHouse server buffers before it sends the status (its `buffer_size`).
 _HELD_BACK_BYTES = 1 << 20
 _HEADER_EXCEPTION = "X-ClickHouse-Exception-Code"
 
 
 class Front:
-    """The request handlers of one engine."""
+    """The request handlers of one engine, and the threads that statements run on."""
 
-    def __init__(self, engine: Engine, settings: FrontSettings, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, engine: Engine, settings: FrontSettings) -> None:
         self._engine = engine
         self._settings = settings
-        self._pool = pool
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="statement")
+        # Ending a statement must not wait behind statements.
+        self._control = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
+
+    def close(self) -> None:
+        """Wait for what runs; no request may come any more."""
+        self._pool.shutdown()
+        self._control.shutdown()
 
     def build_app(self) -> web.Application:
         """The aiohttp application; serve it with `auto_decompress=False`."""
@@ -103,7 +111,7 @@ class Front:
             )
         except asyncio.CancelledError:
             if statement.is_plain_select:
-                self._pool.submit(self._engine.cancel, scope.query_id)
+                self._control.submit(self._engine.cancel, scope.query_id)
             raise
         return self._whole_response(request, work, answer)
 
@@ -114,21 +122,40 @@ class Front:
 
         Holding the first bytes back lets most errors have a status of their own, as on a server.
         """
-        stream = await self._on_thread(
-            lambda: self._engine.stream(statement, work.format, work.scope)
-        )
+        begun = asyncio.get_running_loop().run_in_executor(self._pool, self._begin, work, statement)
         try:
-            head = bytearray()
-            while len(head) < _HELD_BACK_BYTES:
-                piece = await self._on_thread(stream.fetch)
-                if not piece:
-                    answer = Answer(bytes(head), stream.rows, len(head), 0, 0, 0.0)
-                    return self._whole_response(request, work, answer)
-                head += piece
-            return await self._send_pieces(request, work, stream, bytes(head))
+            stream, head, is_whole = await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            begun.add_done_callback(self._close_abandoned)
+            raise
+        if is_whole:
+            answer = Answer(head, stream.rows, len(head), 0, 0, 0.0)
+            return self._whole_response(request, work, answer)
+        try:
+            return await self._send_pieces(request, work, stream, head)
         finally:
             # Also when the client has left: closing ends the statement.
-            self._pool.submit(stream.close)
+            self._control.submit(stream.close)
+
+    def _close_abandoned(self, begun: asyncio.Future[tuple[Stream, bytes, bool]]) -> None:
+        """Release a statement whose client left while it began."""
+        if not begun.cancelled() and begun.exception() is None:
+            self._control.submit(begun.result()[0].close)
+
+    def _begin(self, work: Work, statement: Statement) -> tuple[Stream, bytes, bool]:
+        """Start a SELECT and fetch its first bytes; closes it again if they are all. On a thread.
+
+        Raises:
+            EngineError: it failed before that.
+        """
+        stream = self._engine.stream(statement, work.format, work.scope)
+        is_whole = True
+        try:
+            head, is_whole = stream.fill(_HELD_BACK_BYTES)
+        finally:
+            if is_whole:
+                stream.close()
+        return stream, head, is_whole
 
     async def _send_pieces(
         self, request: web.Request, work: Work, stream: Stream, head: bytes

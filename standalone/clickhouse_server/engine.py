@@ -70,7 +70,22 @@ class Stream:
     def __init__(self, connection: Connection, result: Any) -> None:
         self._connection = connection
         self._result = result
+        self._is_closed = False
         self.rows = 0
+
+    def fill(self, bytes_min: int) -> tuple[bytes, bool]:
+        """Fetch until there are `bytes_min` bytes or the end; True means the end.
+
+        Raises:
+            EngineError: the statement failed.
+        """
+        filled = bytearray()
+        while len(filled) < bytes_min:
+            piece = self.fetch()
+            if not piece:
+                return bytes(filled), True
+            filled += piece
+        return bytes(filled), False
 
     def fetch(self) -> bytes:
         """The next piece; empty at the end.
@@ -88,7 +103,10 @@ class Stream:
         return bytes(piece.bytes())
 
     def close(self) -> None:
-        """End the statement if it still runs, and release the connection."""
+        """End the statement if it still runs, and release the connection; twice does no harm."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             self._result.close()
         finally:
