@@ -9,16 +9,18 @@ SELECT
 FROM (
     SELECT
         session_id,
-        if(named = '', 'direct', named) AS source,
-        argMinIf(
-            if(utm_source != '', utm_source, referrer_domain),
+        argMinIf(event_source, (timestamp, event_source), event_source != '') AS named,
+        if(named = '', 'direct', named) AS source
+    FROM (
+        SELECT
+            session_id,
             timestamp,
-            utm_source != '' OR referrer_domain != ''
-        ) AS named
-    FROM events FINAL
-    WHERE project_id = {project_id:String}
-      AND event_date BETWEEN toDate(period_start) AND toDate(period_end)
-      AND timestamp >= period_start AND timestamp < period_end
+            if(utm_source != '', utm_source, referrer_domain) AS event_source
+        FROM events FINAL
+        WHERE project_id = {project_id:String}
+          AND event_date BETWEEN toDate(period_start) AND toDate(period_end)
+          AND timestamp >= period_start AND timestamp < period_end
+    )
     GROUP BY session_id
 )
 GROUP BY source

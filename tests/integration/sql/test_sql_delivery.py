@@ -173,6 +173,16 @@ def test_the_ledger_adds_up_per_minute(client: Client) -> None:
         ("rejected", "too_old", 6),
         ("stored", "", 21),
     ]
+    reasons = answers(client, "ledger_reasons_by_minute", **asked)
+    assert [tuple(row.values()) for row in reasons] == [
+        (MINUTE_S * 1000, "dropped", "suppressed", 3),
+        (MINUTE_S * 1000, "duplicate", "", 3),
+        (MINUTE_S * 1000, "received", "", 30),
+        (MINUTE_S * 1000, "rejected", "too_old", 6),
+        (MINUTE_S * 1000, "stored", "", 18),
+        ((MINUTE_S + 60) * 1000, "received", "", 4),
+        ((MINUTE_S + 60) * 1000, "stored", "", 3),
+    ]
     # The second minute lies outside when the period ends where it begins.
     asked["end_ms"] = MINUTE_S * 1000 + 60_000
     assert len(answers(client, "ledger_by_minute", **asked)) == 1

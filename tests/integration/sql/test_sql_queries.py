@@ -144,6 +144,24 @@ def test_top_kinds(client: Client, traffic: Traffic, query: str, columns: tuple[
     assert answers(client, query, **PERIOD, limit=1) == expected[:1]
 
 
+def test_top_referrers(client: Client, traffic: Traffic) -> None:
+    """One source a session: the first that an event names, the campaign before the site."""
+    sources: Counter[str] = Counter()
+    for rows in by(in_period(traffic), "session_id").values():
+        named = [
+            (row["timestamp"], row["utm_source"] or row["referrer_domain"])
+            for row in rows
+            if row["utm_source"] or row["referrer_domain"]
+        ]
+        sources[min(named)[1] if named else "direct"] += 1
+    expected = [
+        {"source": source, "sessions": sources[source]}
+        for source in sorted(sources, key=lambda one: (-sources[one], one))
+    ]
+    assert answers(client, "top_referrers", **PERIOD, limit=10) == expected
+    assert len(expected) == 4
+
+
 def test_hourly_table(client: Client, traffic: Traffic) -> None:
     """Hours that start in the period, from the view, equal the raw rows."""
     hours: defaultdict[int, list[Row]] = defaultdict(list)

@@ -107,6 +107,9 @@ def _event(dice: random.Random, number: int, session: Session, today: datetime) 
         "timestamp": at,
         "received_at": received_at,
         "path": dice.choice(PATHS),
+        # Visitors of no known place are those who come directly.
+        "utm_source": dice.choice(["", "", "", "news"]) if session.place[0] else "",
+        "referrer_domain": dice.choice(["", "www.google.com", "t.co"]) if session.place[0] else "",
         "device_type": device_type,
         "viewport_width": viewport_width,
         "browser": browser,
