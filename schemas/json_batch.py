@@ -1,4 +1,4 @@
-"""The JSON form of a batch: read in all its dialects, written in one.
+"""The JSON form of a batch: read in all its dialects (and written in one: schemas.json_events).
 
 In: the body of a request. Out: messages `Event`, or for each event that cannot be one a
 `JsonFault`: one bad event does not sink its neighbours. What the batch says for all its events is
@@ -9,38 +9,38 @@ silence. Pure. Source: events.md, section 5.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-from google.protobuf.descriptor import Descriptor
 
 from schemas.codec import CodecError
 from schemas.event_types import INPUT_TYPES, NAME_BY_NUMBER, PAYLOAD_BY_NUMBER, number_of
+from schemas.json_events import EVENT_TEXTS, batch_to_json, event_to_json
 from schemas.json_messages import JsonObject, camel_case, read_device, read_page, read_payload
 from schemas.json_values import INT64, FieldError, text, text_map, whole_number
-from schemas.payload_text import PAYLOAD_BUILDERS, object_builder
 from schemas.reasons import RejectReason
 from schemas.v1.common_pb2 import DeviceInfo, PageContext
 from schemas.v1.events_pb2 import Event
 
+__all__ = [
+    "DEPTH_MAX",
+    "JsonBatch",
+    "JsonBatchError",
+    "JsonFault",
+    "batch_from_json",
+    "batch_to_json",
+    "event_to_json",
+    "nesting_exceeds",
+]
+
 DEPTH_MAX = 32
 
-_EVENT_TEXTS = (
-    "event_id",
-    "session_id",
-    "user_id",
-    "anonymous_id",
-    "page_view_id",
-    "channel_type",
-    "external_id",
-    "handshake_token",
-)
 _SHARED_TEXTS = ("session_id", "user_id", "anonymous_id")
-_CAMEL = {name: camel_case(name) for name in (*_EVENT_TEXTS, "event_type", "sent_at")}
+_CAMEL = {name: camel_case(name) for name in (*EVENT_TEXTS, "event_type", "sent_at")}
 _CAMEL |= {name: camel_case(name) for name in ("project_key", "sdk_version")}
-_TEXT_BY_KEY = {key: name for name in _EVENT_TEXTS for key in (_CAMEL[name], name)}
+_TEXT_BY_KEY = {key: name for name in EVENT_TEXTS for key in (_CAMEL[name], name)}
 _PAGE_KEYS_ON_EVENTS = ("url", "path", "title", "referrer")
 
 _BRACES = bytes.maketrans(b"[]", b"{}")
@@ -48,8 +48,6 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 _sent_at = whole_number(INT64)
 _encode = msgspec.json.Encoder().encode
-_build_page = object_builder(cast(Descriptor, PageContext.DESCRIPTOR))
-_build_device = object_builder(cast(Descriptor, DeviceInfo.DESCRIPTOR))
 
 
 class JsonBatchError(CodecError):
@@ -328,39 +326,3 @@ def _refuse_typed_value(data: JsonObject, payload: Any, is_input: bool) -> None:
                 holders.append(attributes)
     if any(holder.get("value") not in (None, "") for holder in holders):
         raise _EventError(RejectReason.RAW_VALUE, "an input event must not carry a value")
-
-
-def event_to_json(event: Event) -> dict[str, Any]:
-    """The canonical JSON of an event; what is empty or was not set is left out."""
-    result: dict[str, Any] = {
-        name: value for name in _EVENT_TEXTS if (value := getattr(event, name))
-    }
-    number = event.event_type
-    if number:
-        result["event_type"] = NAME_BY_NUMBER.get(number, number)
-    if event.HasField("timestamp"):
-        result["timestamp"] = event.timestamp.millis
-    if event.HasField("page"):
-        result["page"] = _build_page(event.page)
-    if event.HasField("device"):
-        device = _build_device(event.device)
-        if not event.device.device_type:
-            del device["device_type"]
-        result["device"] = {name: value for name, value in device.items() if value}
-    if event.custom:
-        result["custom"] = dict(sorted(event.custom.items()))
-    member = event.WhichOneof("payload")
-    if member is not None:
-        built = PAYLOAD_BUILDERS[member](getattr(event, member))
-        result["payload"] = msgspec.json.decode(_encode(built))
-    return result
-
-
-def batch_to_json(
-    events: Iterable[Event], project_key: str = "", sent_at: int = 0, sdk_version: str = ""
-) -> bytes:
-    """The canonical JSON of a batch; absent fields are left out."""
-    fields = {"project_key": project_key, "sent_at": sent_at, "sdk_version": sdk_version}
-    document: dict[str, Any] = {name: value for name, value in fields.items() if value}
-    document["events"] = [event_to_json(event) for event in events]
-    return _encode(document)
