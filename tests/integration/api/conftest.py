@@ -28,6 +28,8 @@ from tests.stack import RunningStack, fresh_databases
 
 EVENTS = 25
 MINUTE_MS = 60_000
+# By session: a known site under two of its names, two foreign ones, and none.
+REFERRERS = ("google.com", "news.google.co.uk", "blog.example", "notgoogle.example", "")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def event_rows(project_id: str, last_ms: int) -> list[dict[str, Any]]:
             "browser": "Firefox" if number % 5 else "Chrome",
             "country": "Sweden",
             "country_code": "SE",
-            "referrer_domain": "search.example" if number % 5 == 1 else "",
+            "referrer_domain": REFERRERS[number % 5],
             "payload": '{"button":0}',
         }
         for number in range(EVENTS)

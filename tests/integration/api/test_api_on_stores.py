@@ -44,8 +44,10 @@ async def test_overview_counts_what_is_stored(shop: Shop) -> None:
         {"country": "Sweden", "country_code": "SE", "sessions": 5, "visitors": 5}
     ]
     assert {row["source"]: row["sessions"] for row in charts["top_referrers"]} == {
-        "direct": 4,
-        "search.example": 1,
+        "google": 2,
+        "blog.example": 1,
+        "notgoogle.example": 1,
+        "direct": 1,
     }
     assert sum(row["events"] for row in charts["hourly"]) == EVENTS
     assert data["freshness"]["seconds_since_last"] > 4
