@@ -6,7 +6,7 @@ ARGS ?=
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check fmt lint types bench proto proto-check snapshot golden lock clean
+.PHONY: help setup setup-dev demo test check fmt lint types bench proto proto-check snapshot lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ lock: setup-dev ## pin all dependencies with hashes again
 	  --extra standalone -o requirements.txt pyproject.toml requirements-build.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --extra standalone --extra dev -o requirements-dev.txt -c requirements.txt pyproject.toml requirements-build.in
+
+snapshot: setup-dev ## write the resulting schemas to sql/snapshot
+	$(BIN)/python -m sql
 
 clean: ## remove the environment and the local data
 	rm -rf $(VENV) .gosight .pytest_cache .mypy_cache .ruff_cache .hypothesis

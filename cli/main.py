@@ -25,6 +25,7 @@ app = typer.Typer(
 _PROCESSES = frozenset({"serve", "flow"})
 _START, _OPERATE, _LOOK = "Start here", "Operate", "Look inside"
 
+
 @app.callback()
 def _before(context: typer.Context) -> None:
     if context.invoked_subcommand not in _PROCESSES:

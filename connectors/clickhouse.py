@@ -124,6 +124,8 @@ def insert_arrow(client: Client, table: str, rows: pa.Table, token: str) -> None
                 "min_insert_block_size_rows": 0,
                 "min_insert_block_size_bytes": 0,
                 "async_insert": 0,
+                # Merging each block while it is inserted costs more than the insert itself.
+                "optimize_on_insert": 0,
                 "insert_deduplicate": 1,
             },
         )

@@ -13,10 +13,10 @@ from typing import Protocol
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from sql.loader import load_query
 
 from connectors.clickhouse import insert_arrow, query_rows
 from connectors.kafka_log import Position
+from sql.loader import load_query
 
 SESSIONS_PER_QUERY = 2_000
 

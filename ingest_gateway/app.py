@@ -35,6 +35,7 @@ def create_app(handlers: HttpHandlers, alias_path: str = "") -> web.Application:
         router.add_get(path, reader)
         router.add_get(path + "/", reader)
     router.add_route("OPTIONS", "/{path:.*}", handlers.preflight)
+    router.add_route("*", "/{path:.*}", handlers.not_found)
     return app
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.json_batch import JsonBatchError, JsonFault, batch_from_json
-
 from ingest_gateway.errors import ErrorKind, RefusedError
 from ingest_gateway.request import BodyForm
 from ingest_gateway.unpack import unpack
 from ingest_gateway.wire import Span, TooManyError, WireError, find_spans
 from schemas.codec import CodecError, decode_batch
+from schemas.json_batch import JsonBatchError, JsonFault, batch_from_json
 from schemas.reasons import RejectReason
 from schemas.v1.events_pb2 import Event
 from schemas.v1.ingest_pb2 import EventBatch

@@ -193,6 +193,10 @@ class HttpHandlers:
                 return web.Response(status=204)
         return web.Response(status=204, headers=preflight_headers(origin))
 
+    async def not_found(self, _request: web.Request) -> web.Response:
+        """Any other path or method."""
+        return web.json_response({"error": "NOT_FOUND"}, status=404)
+
     async def health(self, _request: web.Request) -> web.Response:
         """GET /health: the process lives; nothing else is asked."""
         return web.json_response({"status": "ok"})

@@ -1,6 +1,6 @@
 -- Ids of events stored for some sessions, without those of one block and after it.
--- Asked by the storage flow for sessions it does not hold in memory. Parameters are bound by the
--- client (%(name)s) because a list of thousands of sessions does not fit into a URL.
+-- Asked by the storage flow for sessions it does not hold in memory. Values are put in by the client
+-- (its percent style), because a list of thousands of sessions does not fit into a URL.
 SELECT
     project_id,
     toString(session_id) AS session,
