@@ -54,7 +54,7 @@ class ReplayLimits:
 
 
 class _JsonChunk(msgspec.Struct):
-    """A chunk as JSON; camelCase and upstream's names are accepted, never produced."""
+    """A chunk as JSON; `seq` is an older name of `chunk_index`."""
 
     project_key: str = ""
     session_id: str = ""
@@ -63,6 +63,7 @@ class _JsonChunk(msgspec.Struct):
     seq: int = 0
     timestamp_start: int = 0
     timestamp_end: int = 0
+    event_count: int = 0
     codec: str = ""
     data: str = ""
     events: msgspec.Raw = msgspec.Raw(b"")
@@ -112,6 +113,7 @@ def _chunk_from_json(body: bytes) -> ReplayChunk:
             chunk_index=fields.seq if fields.chunk_index is None else fields.chunk_index,
             timestamp_start=fields.timestamp_start,
             timestamp_end=fields.timestamp_end,
+            event_count=min(max(fields.event_count, 0), REPLAY_EVENTS_MAX),
             codec=codec,
             data=data,
             sent_at=fields.sent_at,
