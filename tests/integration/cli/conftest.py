@@ -64,19 +64,21 @@ class Running:
 def start_machine(data: Path) -> Running:
     """Start `gosight up --json` and wait for its line."""
     began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli", "up", "--json", "--any-ports", "--data", str(data)],
-        cwd=ROOT,
-        env=command_environment(),
-        stdout=subprocess.PIPE,
-        stderr=(data.parent / f"{data.name}.stderr").open("a"),
-        text=True,
-    )
+    errors = data.parent / f"{data.name}.stderr"
+    with errors.open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli", "up", "--json", "--any-ports", "--data", str(data)],
+            cwd=ROOT,
+            env=command_environment(),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         process.wait(10)
-        pytest.fail((data.parent / f"{data.name}.stderr").read_text())
+        pytest.fail(errors.read_text())
     return Running(process, json.loads(line), data, time.monotonic() - began)
 
 
