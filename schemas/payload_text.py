@@ -3,7 +3,8 @@
 In: messages of package `gosight`. Out: compact JSON text with sorted keys: field names as in the
 proto files, enums as lower-case short names, bytes as base64, numbers that JSON cannot hold as
 null. A field with explicit presence appears if it was set; a number, truth value or enum without
-presence always; an empty text, list or map never. Pure; holds one bounded cache of pure results.
+presence always; a text without presence always in a payload itself, but not empty inside of its
+parts; an empty list or map never. Pure; holds one bounded cache of pure results.
 
 Driven by tables made from the descriptors at import: a new field needs no change here.
 """
@@ -80,7 +81,7 @@ def _step(field: FieldDescriptor) -> tuple[str, int, Any]:
     return field.name, _PLAIN, None
 
 
-def object_builder(descriptor: Descriptor) -> ObjectBuilder:
+def object_builder(descriptor: Descriptor, *, keeps_empty_texts: bool = False) -> ObjectBuilder:
     """A function from a message of this type to its JSON object, keys sorted."""
     steps = [_step(field) for field in sorted(descriptor.fields, key=lambda field: field.name)]
 
@@ -91,7 +92,8 @@ def object_builder(descriptor: Descriptor) -> ObjectBuilder:
             if kind == _PLAIN:
                 result[name] = getattr(message, name)
             elif kind == _TEXT:
-                if text := getattr(message, name):
+                text = getattr(message, name)
+                if text or keeps_empty_texts:
                     result[name] = text
             elif kind == _SET:
                 if has(name):
@@ -150,7 +152,7 @@ def _mouse_move(payload: MouseMovePayload) -> dict[str, Any]:
 # By the name of the oneof's member.
 PAYLOAD_BUILDERS: Mapping[str, ObjectBuilder] = {
     **{
-        field.name: object_builder(cast(Descriptor, field.message_type))
+        field.name: object_builder(cast(Descriptor, field.message_type), keeps_empty_texts=True)
         for field in Event.DESCRIPTOR.oneofs_by_name["payload"].fields
     },
     "mouse_move": _mouse_move,
