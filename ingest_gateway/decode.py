@@ -13,7 +13,7 @@ from ingest_gateway.errors import ErrorKind, RefusedError
 from ingest_gateway.request import BodyForm
 from ingest_gateway.unpack import unpack
 from ingest_gateway.wire import Span, TooManyError, WireError, find_spans
-from schemas.codec import CodecError, decode_batch
+from schemas.codec import CodecError, decode_batch, decode_batch_as_sent
 from schemas.json_batch import JsonBatchError, JsonFault, batch_from_json
 from schemas.reasons import RejectReason
 from schemas.v1.events_pb2 import Event
@@ -63,6 +63,8 @@ class Decoded:
     items: Sequence[Event | Faulty]
     event_bytes: Sequence[int | None]
     batch: EventBatch | None
+    # The body, if the batch says all that it says and nothing else.
+    verbatim: bytes | None = None
 
 
 def body_form(body: bytes) -> BodyForm:
@@ -127,14 +129,21 @@ def _decode_protobuf(body: bytes, limits: DecodeLimits) -> Decoded:
     if len(body) > SCAN_ABOVE_BYTES:
         return _decode_large(body, limits)
     try:
-        batch = decode_batch(body)
+        batch, is_verbatim = decode_batch_as_sent(body)
     except CodecError:
         raise RefusedError(ErrorKind.INVALID_BODY) from None
     events = batch.events
     # No event is larger than its batch, and that is below every limit of one event.
     sizes = (len(body),) * min(len(events), limits.batch_events_max + 1)
     return Decoded(
-        BodyForm.PROTOBUF, batch.project_key, batch.sent_at, batch.sdk_version, events, sizes, batch
+        BodyForm.PROTOBUF,
+        batch.project_key,
+        batch.sent_at,
+        batch.sdk_version,
+        events,
+        sizes,
+        batch,
+        body if is_verbatim else None,
     )
 
 

@@ -19,6 +19,7 @@ from schemas.v1.events_pb2 import Event, EventType
 from schemas.validate import clip_event, validate_event
 
 FAULTY_TEXT_BYTES_MAX = 8 * 1024  # privacy.md, section 5: as much as is scrubbed of one text.
+REPLAY = int(EventType.EVENT_TYPE_REPLAY)
 ERROR_TYPES = frozenset(
     {
         EventType.EVENT_TYPE_JS_ERROR,
@@ -68,7 +69,7 @@ class Judged:
     """What became of a batch. The lists keep the order of the batch.
 
     `is_whole`: every event of the batch goes to the raw topic and they share one session, so that
-    the batch can be passed on as one piece.
+    the batch can be passed on as one piece. `is_changed`: something was cut or scrubbed in it.
     """
 
     accepted: list[Event] = field(default_factory=list)
@@ -76,6 +77,7 @@ class Judged:
     errors: list[Event] = field(default_factory=list)  # Also among `accepted`.
     refusals: list[Refusal] = field(default_factory=list)
     is_whole: bool = False
+    is_changed: bool = False
 
 
 def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out: bool) -> Judged:
@@ -85,41 +87,26 @@ def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out:
     scrub = project.scrubber.scrub_event
     sent_at_ms = decoded.sent_at_ms
     accepted = judged.accepted
-    for index, item in enumerate(decoded.items):
+    is_changed = False
+    for place, (item, size) in enumerate(zip(decoded.items, decoded.event_bytes, strict=False)):
         if isinstance(item, Faulty):
-            reason = RejectReason.OPTED_OUT if opted_out else item.reason
-            judged.refusals.append(
-                Refusal(
-                    index,
-                    item.event_id,
-                    item.session_id,
-                    reason,
-                    item.detail,
-                    _scrubbed(item, project),
-                    item.kind,
-                )
-            )
+            judged.refusals.append(_refuse_faulty(place, item, project, opted_out))
             continue
-        refused = (
+        reason = (
             RejectReason.OPTED_OUT
             if opted_out
-            else validate_event(
-                item, settings, sent_at_ms, received_at_ms, decoded.event_bytes[index]
-            )
+            else validate_event(item, settings, sent_at_ms, received_at_ms, size)
         )
-        if refused is not None:
-            # A dead letter lies around for days: card numbers must not lie there with it.
-            scrub(item)
-            original = item.SerializeToString()
-            judged.refusals.append(
-                Refusal(index, item.event_id, item.session_id, refused, "", original, "event")
-            )
+        if reason is not None:
+            judged.refusals.append(_refuse(place, item, project, reason))
             continue
-        clip_event(item)
-        scrub(item)
+        if clip_event(item):
+            is_changed = True
+        if scrub(item):
+            is_changed = True
         event_type = item.event_type
-        if event_type == EventType.EVENT_TYPE_REPLAY:
-            judged.replay.append((index, item))
+        if event_type == REPLAY:
+            judged.replay.append((place, item))
             continue
         accepted.append(item)
         if event_type in ERROR_TYPES:
@@ -127,7 +114,21 @@ def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out:
     judged.is_whole = (
         decoded.batch is not None and len(accepted) == len(decoded.items) and _one_session(accepted)
     )
+    judged.is_changed = is_changed
     return judged
+
+
+def _refuse(place: int, event: Event, project: Project, reason: RejectReason) -> Refusal:
+    # A dead letter lies around for days: card numbers must not lie there with it.
+    project.scrubber.scrub_event(event)
+    original = event.SerializeToString()
+    return Refusal(place, event.event_id, event.session_id, reason, "", original, "event")
+
+
+def _refuse_faulty(place: int, item: Faulty, project: Project, opted_out: bool) -> Refusal:
+    reason = RejectReason.OPTED_OUT if opted_out else item.reason
+    kept = _scrubbed(item, project)
+    return Refusal(place, item.event_id, item.session_id, reason, item.detail, kept, item.kind)
 
 
 def _scrubbed(item: Faulty, project: Project) -> bytes:
@@ -142,4 +143,7 @@ def _scrubbed(item: Faulty, project: Project) -> bytes:
 
 def _one_session(events: Sequence[Event]) -> bool:
     first = events[0].session_id
-    return all(event.session_id == first for event in events)
+    for event in events:  # noqa: SIM110 - twice as fast as all() of a generator, for each batch.
+        if event.session_id != first:
+            return False
+    return True

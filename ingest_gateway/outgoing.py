@@ -20,6 +20,7 @@ from schemas.privacy import SCRUBBER_VERSION
 from schemas.reasons import WITHHELD_REASONS, RejectReason, Stage
 from schemas.topics import EVENTS_ERRORS, EVENTS_RAW, EVENTS_REJECTED
 from schemas.v1.events_pb2 import Event
+from schemas.v1.ingest_pb2 import EventBatch
 from schemas.v1.pipeline_pb2 import ErrorEvent, RawBatch, RejectedRecord
 from schemas.v1.replay_pb2 import ReplayChunk
 
@@ -42,16 +43,14 @@ def raw_records(
 ) -> list[OutRecord]:
     """One record per session of the accepted events, keyed `project_id:session_id`.
 
-    A batch that goes on whole is passed on as the message that was read, with the server's facts
-    appended: concatenated messages merge, and what stands last wins. Unknown fields were dropped
-    when it was read, and texts are scrubbed, so that only known and checked bytes go on.
+    A batch that goes on whole keeps its form, with the server's facts appended: concatenated
+    messages merge, and what stands last wins. Its bytes are the client's own if the batch says all
+    that they say, nothing was changed in it and no key is inside; else it is written anew.
     """
     if judged.is_whole and decoded.batch is not None:
-        batch = decoded.batch
-        batch.project_key = ""
         session = judged.accepted[0].session_id
         server = _server_facts(project, facts, session, len(judged.accepted))
-        value = batch.SerializeToString() + server.SerializeToString()
+        value = _batch_bytes(decoded, judged, decoded.batch) + server.SerializeToString()
         return [_raw_record(project, facts, session, len(judged.accepted), value)]
     sessions: dict[str, list[Event]] = {}
     for event in judged.accepted:
@@ -64,6 +63,13 @@ def raw_records(
         raw.events.extend(events)
         records.append(_raw_record(project, facts, session, len(events), raw.SerializeToString()))
     return records
+
+
+def _batch_bytes(decoded: Decoded, judged: Judged, batch: EventBatch) -> bytes:
+    if decoded.verbatim is not None and not judged.is_changed and not batch.project_key:
+        return decoded.verbatim
+    batch.project_key = ""
+    return batch.SerializeToString()
 
 
 def _server_facts(project: Project, facts: Facts, session: str, event_count: int) -> RawBatch:
