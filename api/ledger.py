@@ -35,6 +35,11 @@ class LedgerEntry:
         decided += sum(self.rejected.values()) + sum(self.dropped.values())
         return self.received - decided
 
+    @property
+    def is_sound(self) -> bool:
+        """Everything is accounted for, and the rows that were booked as stored are there."""
+        return self.unaccounted == 0 and self.recounted == self.stored
+
     def add(self, outcome: str, reason: str, events: int) -> None:
         """Book events."""
         match Outcome(outcome):

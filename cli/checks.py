@@ -52,11 +52,14 @@ def all_checks(settings: CliSettings, data: Path) -> Iterator[Check]:
     yield _place_reader()
     yield _places(settings.geoip_database)
     yield _disk(data)
-    yield from _postgres(settings.database_url)
-    yield from _clickhouse(settings.clickhouse_url)
+    databases = [*_postgres(settings.database_url), *_clickhouse(settings.clickhouse_url)]
+    yield from databases
     yield _redis(settings.redis_url)
     yield from _kafka(settings.kafka_brokers)
-    yield _migrations(settings)
+    if all(check.ok for check in databases):
+        yield _migrations(settings)
+    else:
+        yield Check("migrations", False, "cannot be told", "start both databases first")
 
 
 def _python() -> Check:

@@ -15,11 +15,11 @@ from typing import Any
 import psycopg
 
 from cli.bad_events import BLOCKED_PATTERN
+from cli.folders import PROJECT_FILE
 from cli.project_store import connect, create_key, create_project, hash_of
 from schemas.records import CATEGORY_DEFAULTS
 from standalone.files import write_private
 
-PROJECT_FILE = "project.json"
 NAME = "My site"
 # One machine's owner is the only sender: the limit protects others, of whom there are none.
 RATE_LIMIT = 100_000

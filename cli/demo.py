@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.demo_report import print_report
-from cli.demo_run import DemoResult, StillMissingError, load_traffic, run_demo
-from cli.machine import Addresses, OneMachine
+from cli.folders import DEFAULT_DATA
 from cli.options import Json
 from cli.output import PEOPLE, fail, print_json
-from cli.sending import SendingError
-from cli.settings import DEFAULT_DATA, process_environment
 from cli.up import AnyPorts, DataFolder, print_addresses, progress_report, stopping
 from samples import GEO_DATABASE
+
+if TYPE_CHECKING:
+    from cli.demo_run import DemoResult
+    from cli.machine import Addresses
 
 
 def demo(
@@ -36,6 +35,10 @@ def demo(
     on purpose, so that the report has duplicates and rejections in it. Afterwards everything stays
     up for you to look at, until Ctrl-C.
     """
+    from cli.demo_run import StillMissingError
+    from cli.machine import OneMachine
+    from cli.sending import SendingError
+
     machine = OneMachine(
         data, any_ports=any_ports, extra_environ=_environment(), report=progress_report()
     )
@@ -60,11 +63,23 @@ def demo(
 
 def _environment() -> dict[str, str]:
     """The visits' addresses come in a header, and places from the small sample database."""
+    from cli.settings import process_environment
+
     places = process_environment().get("GEOIP_DATABASE", "") or str(GEO_DATABASE)
     return {"TRUSTED_PROXY_COUNT": "1", "GEOIP_DATABASE": places}
 
 
 def _send(addresses: Addresses) -> DemoResult:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    from cli.demo_run import load_traffic, run_demo
+
     traffic = load_traffic(time.time_ns() // 1_000_000, uuid4())
     columns = (
         TextColumn("{task.description}"),
@@ -88,6 +103,8 @@ def _print(result: DemoResult, addresses: Addresses, *, once: bool, as_json: boo
     if as_json:
         print_json({**result.document(), **({} if once else asdict(addresses))})
         return
+    from cli.demo_report import print_report
+
     print_report(result)
     if not once:
         print_addresses(addresses)

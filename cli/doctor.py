@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
-from cli.checks import Check, all_checks
+from cli.folders import DEFAULT_DATA
 from cli.options import Data, Json
 from cli.output import RESULT, print_json, told_plainly
-from cli.settings import DEFAULT_DATA, load_settings
+
+if TYPE_CHECKING:
+    from cli.checks import Check
 
 
 def doctor(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
@@ -17,6 +20,9 @@ def doctor(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 
     Each failing line says what to do about it.
     """
+    from cli.checks import all_checks
+    from cli.settings import load_settings
+
     with told_plainly():
         checks: list[Check] = []
         for check in all_checks(load_settings(data), data):

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from cli.output import fail
-from cli.settings import process_environment
 
 app = typer.Typer(no_args_is_help=True, help="Run a dataflow, or draw it.")
 Name = Annotated[str, typer.Argument(help="Name of the flow, such as storage.")]
@@ -19,6 +18,7 @@ def run(name: Name) -> None:
 
     PARTITION_SHARE=0/4 makes this the first of four processes.
     """
+    from cli.settings import process_environment
     from flows.run import FLOWS, run_flow
 
     if name not in FLOWS:

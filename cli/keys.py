@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
+from cli.folders import DEFAULT_DATA
 from cli.options import Data, Json, Project
 from cli.output import PEOPLE, fail, print_json, print_result, print_table, told_plainly
-from cli.project_store import (
-    KeyRow,
-    NotFoundError,
-    connect,
-    create_key,
-    find_project,
-    list_keys,
-    revoke_key,
-)
-from cli.settings import DEFAULT_DATA, load_settings
-from connectors.errors import RetryableError
-from connectors.redis import RedisKeyCache, connect_redis
+
+if TYPE_CHECKING:
+    from cli.project_store import KeyRow
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke keys of projects.")
 
@@ -48,6 +40,9 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Create a key. It is shown once: only its hash is stored."""
+    from cli.project_store import NotFoundError, connect, create_key, find_project
+    from cli.settings import load_settings
+
     with told_plainly(), connect(load_settings(data).database_url) as connection:
         try:
             found = find_project(connection, project)
@@ -75,6 +70,9 @@ def list_command(
     as_json: Json = False,
 ) -> None:
     """List keys, oldest first. Of the keys themselves only the first characters are known."""
+    from cli.project_store import NotFoundError, connect, find_project, list_keys
+    from cli.settings import load_settings
+
     with told_plainly(), connect(load_settings(data).database_url) as connection:
         try:
             project_id = find_project(connection, project).id if project else None
@@ -109,6 +107,9 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Make a key invalid for ever; every process refuses it within ten seconds."""
+    from cli.project_store import NotFoundError, connect, revoke_key
+    from cli.settings import load_settings
+
     with told_plainly():
         settings = load_settings(data)
         with connect(settings.database_url) as connection:
@@ -128,6 +129,9 @@ def revoke(
 
 async def _tell_cache(redis_url: str, key_hash: str) -> bool:
     """Replace the shared cache entry of the key; False if Redis is away."""
+    from connectors.errors import RetryableError
+    from connectors.redis import RedisKeyCache, connect_redis
+
     client = connect_redis(redis_url, timeout_s=2.0)
     try:
         await RedisKeyCache(client).revoke(key_hash)

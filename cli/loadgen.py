@@ -6,17 +6,17 @@ import asyncio
 import secrets
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.default_project import PROJECT_FILE, read_default_project
-from cli.load import LoadPlan, LoadResult, make_bodies, run_load
-from cli.machine import PORTS_FILE, read_ports
+from cli.folders import DEFAULT_DATA, PORTS_FILE, PROJECT_FILE
 from cli.options import Data, Json
 from cli.output import PEOPLE, fail, print_json, print_table
-from cli.settings import DEFAULT_DATA
 from standalone.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    from cli.load import LoadPlan, LoadResult
 
 
 class Form(StrEnum):
@@ -44,6 +44,8 @@ def loadgen(
     charged for all that had to wait. Generator and gateway on one machine share its processors.
     Exit code 1 if any request failed.
     """
+    from cli.load import LoadPlan, make_bodies, run_load
+
     try:
         plan = LoadPlan(
             gateway_url=(url or _gateway_of(data)).rstrip("/"),
@@ -66,6 +68,8 @@ def loadgen(
 
 
 def _gateway_of(data: Path) -> str:
+    from cli.machine import read_ports
+
     ports = read_ports(data)
     if "gateway" not in ports:
         fail(f"there is no {PORTS_FILE} in {data}: give --url, or run `gosight up` first")
@@ -73,6 +77,8 @@ def _gateway_of(data: Path) -> str:
 
 
 def _key_of(data: Path) -> str:
+    from cli.default_project import read_default_project
+
     project = read_default_project(data)
     if project is None:
         fail(f"there is no {PROJECT_FILE} in {data}: give --key, or run `gosight up` first")

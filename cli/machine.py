@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.default_project import DefaultProject, ensure_default_project
-from cli.settings import ENVIRONMENT_FILE, process_environment
+from cli.folders import ENVIRONMENT_FILE, PORTS_FILE
+from cli.settings import process_environment
 from connectors.kafka_admin import ensure_topics
 from sql.migrate import migrate_up
 from standalone.files import write_private
@@ -27,7 +28,6 @@ from standalone.stack import Stack
 from standalone.supervisor import EXIT_GAVE_UP, ProcessSpec, Supervisor
 
 USUAL_PORTS = {"gateway": 8080, "grpc": 50_051, "api": 8082, "storage": 9090}
-PORTS_FILE = "ports.json"
 # A server that dies this often is not saved by starting it once more.
 SERVER_RESTARTS_MAX = 5
 _WATCH_S = 1.0
@@ -186,7 +186,7 @@ class OneMachine:
         return [
             # Its metrics are on its HTTP port: one port less to find.
             spec("gateway", "ingest_gateway", METRICS_PORT="0"),
-            spec("storage", "cli", "flow", "run", "storage"),
+            spec("storage", "flows", "storage"),
             spec("api", "api"),
         ]
 

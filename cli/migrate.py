@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli.folders import DEFAULT_DATA
 from cli.options import Data, Json
 from cli.output import fail, print_json, print_result, print_table, told_plainly
-from cli.settings import DEFAULT_DATA, load_environment
-from sql.migrate import MigrationError, MigrationState, migrate_up, migration_status, verify
-from sql.settings import MigrationSettings
+
+if TYPE_CHECKING:
+    from sql.migrate import MigrationState
+    from sql.settings import MigrationSettings
 
 app = typer.Typer(no_args_is_help=True, help="Create and check the database schemas.")
 
@@ -20,8 +23,10 @@ app = typer.Typer(no_args_is_help=True, help="Create and check the database sche
 @app.command()
 def up(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """Apply what is not applied yet, in order. Running it again changes nothing."""
+    from sql.migrate import migrate_up
+
     with _told():
-        settings = MigrationSettings.from_env(load_environment(data))
+        settings = _settings(data)
         applied = migrate_up(
             settings.database_url, settings.clickhouse_url, cluster=settings.clickhouse_cluster
         )
@@ -36,8 +41,10 @@ def up(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 @app.command()
 def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """Show every migration and when it was applied; exit code 1 if any is not."""
+    from sql.migrate import migration_status
+
     with _told():
-        settings = MigrationSettings.from_env(load_environment(data))
+        settings = _settings(data)
         states = migration_status(settings.database_url, settings.clickhouse_url)
     is_complete = all(state.applied_at for state in states)
     if as_json:
@@ -61,8 +68,10 @@ def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 @app.command("verify")
 def verify_command(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """Compare the live schemas with what this version expects; exit code 1 if they differ."""
+    from sql.migrate import verify
+
     with _told():
-        settings = MigrationSettings.from_env(load_environment(data))
+        settings = _settings(data)
         faults = verify(settings.database_url, settings.clickhouse_url)
     print_result(
         {"ok": not faults, "faults": [f"{fault.database}: {fault.text}" for fault in faults]},
@@ -73,8 +82,17 @@ def verify_command(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     raise typer.Exit(1 if faults else 0)
 
 
+def _settings(data: Path) -> MigrationSettings:
+    from cli.settings import load_environment
+    from sql.settings import MigrationSettings
+
+    return MigrationSettings.from_env(load_environment(data))
+
+
 @contextmanager
 def _told() -> Iterator[None]:
+    from sql.migrate import MigrationError
+
     with told_plainly():
         try:
             yield

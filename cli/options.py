@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.settings import DEFAULT_DATA
+from cli.folders import DEFAULT_DATA
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead of text for a person.")

@@ -14,14 +14,10 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import msgspec
-import psycopg
-import structlog
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from connectors.errors import ConnectorError
-from connectors.settings import SettingsError
 
 # A file or a pipe has no width of its own: there, ids must not be broken.
 _PLAIN_WIDTH = 160
@@ -37,6 +33,8 @@ def print_json(document: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table for a person; numbers are aligned to the right."""
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", title_style="bold", show_edge=False)
     for index, column in enumerate(columns):
         is_number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
@@ -77,6 +75,8 @@ def keep_libraries_quiet() -> None:
     A command tells a person what went wrong in its own words; what a library logged on the way
     (retries, closed connections) would only stand in between.
     """
+    import structlog
+
     logging.disable(logging.ERROR)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
@@ -87,6 +87,10 @@ def keep_libraries_quiet() -> None:
 @contextmanager
 def told_plainly() -> Iterator[None]:
     """Turn the failures that a person can do something about into one line and exit code 1."""
+    import psycopg
+
+    from connectors.settings import SettingsError
+
     try:
         yield
     except (ConnectorError, SettingsError) as error:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
+from cli.folders import DEFAULT_DATA
 from cli.options import Data, Json
 from cli.output import fail, print_json, print_result, print_table, told_plainly
-from cli.project_store import Project, connect, create_key, create_project, list_projects
-from cli.settings import DEFAULT_DATA, load_settings
+
+if TYPE_CHECKING:
+    from cli.project_store import Project
 
 app = typer.Typer(no_args_is_help=True, help="Create and list projects.")
 
@@ -35,6 +37,9 @@ def create(
 
     The keys are shown once: only their hashes are stored.
     """
+    from cli.project_store import connect, create_key, create_project
+    from cli.settings import load_settings
+
     document = _settings_document(settings)
     with (
         told_plainly(),
@@ -58,6 +63,9 @@ def create(
 @app.command("list")
 def list_command(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """List all projects, oldest first."""
+    from cli.project_store import connect, list_projects
+    from cli.settings import load_settings
+
     with told_plainly(), connect(load_settings(data).database_url) as connection:
         projects = list_projects(connection)
     if as_json:

@@ -7,8 +7,6 @@ from importlib import import_module
 
 import typer
 
-from cli.settings import process_environment
-
 app = typer.Typer(no_args_is_help=True, help="Run the ingestion gateway or the API.")
 
 
@@ -22,4 +20,6 @@ def ingest() -> None:
 @app.command()
 def api() -> None:
     """Run the API that answers reports (API_PORT)."""
+    from cli.settings import process_environment
+
     raise typer.Exit(import_module("api.__main__").main(process_environment()))

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from pydantic import Field
 
+from cli.folders import DEFAULT_DATA, ENVIRONMENT_FILE
 from connectors.settings import ConnectionSettings
 
-DEFAULT_DATA = Path(".gosight")
-ENVIRONMENT_FILE = "environment.json"
 _SERVER_VARIABLES = ("KAFKA_BROKERS", "CLICKHOUSE_URL", "DATABASE_URL", "REDIS_URL")
 
 

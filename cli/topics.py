@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from cli.folders import DEFAULT_DATA
 from cli.options import Data, Json
 from cli.output import print_result, told_plainly
-from cli.settings import DEFAULT_DATA, load_settings
-from connectors.kafka_admin import check_topics, ensure_topics
 
 app = typer.Typer(no_args_is_help=True, help="Create and check the Kafka topics.")
 
@@ -18,6 +17,9 @@ def create(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 
     KAFKA_REPLICATION and KAFKA_MIN_INSYNC_REPLICAS (both 1) say how safely they are kept.
     """
+    from cli.settings import load_settings
+    from connectors.kafka_admin import ensure_topics
+
     with told_plainly():
         settings = load_settings(data)
         created = ensure_topics(
@@ -32,6 +34,9 @@ def create(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 @app.command()
 def check(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """Compare partitions and retention with the registry; exit code 1 if anything differs."""
+    from cli.settings import load_settings
+    from connectors.kafka_admin import check_topics
+
     with told_plainly():
         faults = check_topics(load_settings(data).kafka_brokers)
     print_result(

@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.machine import Addresses, OneMachine, Report
+from cli.folders import DEFAULT_DATA
 from cli.options import Json
 from cli.output import PEOPLE, RESULT, fail, print_json, told_plainly
-from cli.settings import DEFAULT_DATA
-from sql.migrate import MigrationError
 from standalone.locks import LockedError
 from standalone.process import StartError
+
+if TYPE_CHECKING:
+    from cli.machine import Addresses, OneMachine, Report
 
 DataFolder = Annotated[
     Path, typer.Option("--data", help="Folder for all data; kept over restarts.")
@@ -39,6 +40,8 @@ def up(data: DataFolder = DEFAULT_DATA, any_ports: AnyPorts = False, as_json: Js
     Nothing has to be installed or configured before. The first start fetches Kafka once; later
     ones take some seconds. A project and its keys are made on the first start and shown at each.
     """
+    from cli.machine import OneMachine
+
     machine = OneMachine(data, any_ports=any_ports, report=progress_report())
     with stopping(machine):
         addresses = machine.start()
@@ -54,6 +57,8 @@ def up(data: DataFolder = DEFAULT_DATA, any_ports: AnyPorts = False, as_json: Js
 @contextmanager
 def stopping(machine: OneMachine) -> Iterator[None]:
     """Let SIGTERM and Ctrl-C end the machine cleanly, and tell what kept it from starting."""
+    from sql.migrate import MigrationError
+
     is_first = True
 
     def stop(_number: int, _frame: FrameType | None) -> None:
