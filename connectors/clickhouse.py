@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 import pyarrow as pa
@@ -70,8 +70,8 @@ def connect(url: str, *, compress: bool = False, timeout_s: float = 60.0) -> Cli
             interface=parts.scheme,
             host=parts.hostname,
             port=parts.port or (8443 if parts.scheme == "https" else 8123),
-            username=parts.username or "default",
-            password=parts.password or "",
+            username=unquote(parts.username or "default"),
+            password=unquote(parts.password or ""),
             database=parts.path.strip("/") or "default",
             compress=compress,
             send_receive_timeout=int(timeout_s),

@@ -147,8 +147,8 @@ def _raise_consumer_error(error: KafkaError) -> None:
     if code == KafkaError._AUTO_OFFSET_RESET:
         raise FatalError(
             f"the stored position is outside of the topic's retention ({error.str()}). Records "
-            "may be gone: nothing was skipped. Decide whether to go on from the earliest record "
-            "(delete the group's offsets) and count what is missing first."
+            "may be gone: nothing was skipped. Count what is missing, then go on from the earliest "
+            "record by resetting the group's offsets to it (docs/operations.md says how)."
         )
     if error.fatal() or code in (
         KafkaError.UNKNOWN_TOPIC_OR_PART,

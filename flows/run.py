@@ -18,6 +18,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.errors import BytewaxRuntimeError
 
 from connectors.errors import ConnectorError, RetryableError
+from connectors.settings import SettingsError
 from connectors.telemetry import configure_logging, get_logger
 from flows import storage
 from flows.health import FlowHealth, serve_health
@@ -32,7 +33,12 @@ FLOWS: Mapping[str, FlowBuilder] = {
 
 def run_flow(name: str, environ: Mapping[str, str]) -> int:
     """Run until a signal or a failure; return the exit code."""
-    settings = FlowSettings.from_env(environ)
+    try:
+        settings = FlowSettings.from_env(environ)
+    except SettingsError as error:
+        configure_logging(name)
+        get_logger().error("flow_failed", kind="SettingsError", detail=str(error))
+        return 1
     configure_logging(name, settings.log_level)
     stopping = threading.Event()
 
@@ -51,7 +57,7 @@ def run_flow(name: str, environ: Mapping[str, str]) -> int:
         cli_main(  # type: ignore[no-untyped-call]
             flow, workers_per_process=1, epoch_interval=timedelta(seconds=1)
         )
-    except (ConnectorError, BytewaxRuntimeError) as error:
+    except (ConnectorError, RuntimeError) as error:  # Bytewax's own errors are RuntimeErrors.
         cause = _root_cause(error)
         if stopping.is_set() and isinstance(cause, RetryableError):
             # Nothing is lost: the block is written again, under the same name, at the next start.

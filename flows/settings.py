@@ -19,8 +19,6 @@ class FlowSettings(ConnectionSettings):
     geoip_database: str | None = Field(None, alias="GEOIP_DATABASE")
     metrics_port: int = Field(9090, alias="METRICS_PORT", ge=0, le=65_535)
     metrics_host: str = Field("0.0.0.0", alias="METRICS_HOST")  # noqa: S104 - scraped from outside.
-    recovery_dir: str | None = Field(None, alias="RECOVERY_DIR")
-    snapshot_seconds: float = Field(10.0, alias="SNAPSHOT_SECONDS", gt=0)
     consumer_group: str | None = Field(None, alias="CONSUMER_GROUP")
     share: tuple[int, int] = Field((0, 1), alias="PARTITION_SHARE")
 
