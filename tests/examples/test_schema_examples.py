@@ -44,7 +44,7 @@ def _read(event: dict[str, Any], sent_at: int = 0) -> JsonBatch:
 
 def _message_class(topic_name: str) -> type[Message]:
     name = BY_NAME[topic_name].message
-    found = getattr(pipeline_pb2, name, None) or getattr(replay_pb2, name)
+    found: type[Message] = getattr(pipeline_pb2, name, None) or getattr(replay_pb2, name)
     assert issubclass(found, Message)
     return found
 
