@@ -42,13 +42,13 @@ def event_to_json(event: Event) -> dict[str, Any]:
         result["event_type"] = NAME_BY_NUMBER.get(number, number)
     if event.HasField("timestamp"):
         result["timestamp"] = event.timestamp.millis
-    if event.HasField("page"):
-        result["page"] = _build_page(event.page)
-    if event.HasField("device"):
-        device = _build_device(event.device)
-        if not event.device.device_type:
-            del device["device_type"]
-        result["device"] = {name: value for name, value in device.items() if value}
+    if page := _build_page(event.page):
+        result["page"] = page
+    device = _build_device(event.device)
+    if not event.device.device_type:
+        del device["device_type"]
+    if device := {name: value for name, value in device.items() if value}:
+        result["device"] = device
     if event.custom:
         result["custom"] = dict(sorted(event.custom.items()))
     member = event.WhichOneof("payload")

@@ -279,3 +279,10 @@ def test_written_batch_is_canonical() -> None:
     )
     batch = batch_from_json(body)
     assert (batch.project_key, batch.sent_at, batch.events) == ("k", TIME, [event])
+
+
+def test_empty_parts_are_not_written() -> None:
+    """An empty page or device says nothing."""
+    event = _event({"type": "click"}, page={}, device={"device_type": "tv"})
+    assert event.HasField("page")
+    assert event_to_json(event) == {"event_type": "click"}
