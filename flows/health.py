@@ -32,25 +32,28 @@ class FlowHealth:
 
     def state(self) -> dict[str, object]:
         """Readiness as one JSON object; `ready` is the verdict."""
-        lag = _sum("gosight_kafka_consumer_lag_records")
-        committed_at = _sum("gosight_flow_last_commit_timestamp_seconds")
+        lags = _samples("gosight_kafka_consumer_lag_records")
+        lag = sum(lags)
+        committed_at = sum(_samples("gosight_flow_last_commit_timestamp_seconds"))
         age_s = self._clock() - committed_at if committed_at else None
         is_stalled = lag > 0 and age_s is not None and age_s > STALLED_AFTER_S
         return {
-            "ready": self._is_started and not is_stalled,
+            # A partition that is read has a lag, be it 0.
+            "ready": self._is_started and bool(lags) and not is_stalled,
             "started": self._is_started,
+            "partitions": len(lags),
             "lag_records": int(lag),
             "last_commit_age_s": None if age_s is None else round(age_s, 1),
         }
 
 
-def _sum(metric: str) -> float:
-    return sum(
+def _samples(metric: str) -> list[float]:
+    return [
         sample.value
         for family in REGISTRY.collect()
         for sample in family.samples
         if sample.name == metric
-    )
+    ]
 
 
 class _QuietHandler(WSGIRequestHandler):

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import stamina
+
+from connectors.errors import RetryableError
 from connectors.event_store import EventStore
 from connectors.kafka_log import Position, PositionStore
 
@@ -26,12 +29,23 @@ def further(committed: Position | None, stored: Position | None) -> Position | N
 class CheckedPositions:
     """A `PositionStore` that asks the event store, too, where to start."""
 
-    def __init__(self, committed: PositionStore, store: EventStore) -> None:
+    def __init__(
+        self, committed: PositionStore, store: EventStore, retry_seconds_max: float = 60.0
+    ) -> None:
         self._committed = committed
         self._store = store
+        self._retry_seconds_max = retry_seconds_max
 
     def load(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Position]:
-        """See `PositionStore.load`."""
+        """See `PositionStore.load`; waits for servers that are just starting."""
+        for attempt in stamina.retry_context(
+            on=RetryableError, attempts=None, timeout=self._retry_seconds_max, wait_max=2.0
+        ):
+            with attempt:
+                return self._load(topic, partitions)
+        raise AssertionError("a retry context ends with a result or an error")
+
+    def _load(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Position]:
         committed = self._committed.load(topic, partitions)
         found = {
             partition: further(

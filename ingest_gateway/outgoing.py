@@ -7,8 +7,8 @@ that it can be done again. Source: events.md, section 8.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from connectors.kafka_log import OutRecord
@@ -28,8 +28,7 @@ REJECTION_NAMESPACE = UUID("5f0ab9b6-7c0e-5d0e-9a5b-2f8c0d6a4c11")
 EVENT_ID_CHARACTERS_MAX = 128  # Of a refused event's id, which nobody has checked.
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What the server knows of one request. `client_ip` is already masked."""
 
     received_at_ms: int

@@ -20,8 +20,7 @@ class BodyForm(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """Who sends, as far as the connection and the headers tell; lives in memory only."""
 
     presented_key: str = ""  # From the header, the metadata or the query; empty: in the body.

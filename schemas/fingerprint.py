@@ -19,7 +19,8 @@ _FRAME = re.compile(r"(?:\bat\b|@|https?://)")
 _POSITION = re.compile(r"(?::\d+){1,2}\)?$")
 
 
-@lru_cache(maxsize=16_384)
+# The cache keeps whole stacks: 1,024 of the longest take 10 MB.
+@lru_cache(maxsize=1_024)
 def error_fingerprint(kind: str, message: str, stack: str) -> str:
     """The fingerprint of an error; `stack` may be empty."""
     text = f"{kind}\n{_generalise(message[:1024])}\n{_top_frame(stack[:8192])}"
