@@ -6,6 +6,7 @@ that a process starts while the database is away and works when it comes back.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from psycopg import AsyncConnection, Error
@@ -35,6 +36,8 @@ Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 async def connect_postgres(url: str) -> Pool:
     """An open pool; it does not wait for the first connection."""
+    # It writes a line for each attempt while the database is away; callers tell that already.
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     pool: Pool = AsyncConnectionPool(
         url,
         min_size=1,

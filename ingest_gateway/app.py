@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from aiohttp import web
 
 from ingest_gateway.handlers import HttpHandlers, metrics_response
@@ -50,11 +52,23 @@ def create_metrics_app(metrics: GatewayMetrics) -> web.Application:
     return app
 
 
+class _WithoutAddress(logging.Filter):
+    """Takes the client's address out of what aiohttp says about a failed request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record and its trace, not its words."""
+        record.msg, record.args = "http request failed", ()
+        return True
+
+
 def make_runner(app: web.Application, drain_timeout_s: float) -> web.AppRunner:
     """A runner with our bounds; bodies stay packed as they came (see `unpack`)."""
+    logger = logging.getLogger("ingest_gateway.http")
+    logger.addFilter(_WithoutAddress())
     return web.AppRunner(
         app,
         access_log=None,
+        logger=logger,
         handle_signals=False,
         auto_decompress=False,
         keepalive_timeout=KEEPALIVE_TIMEOUT_S,

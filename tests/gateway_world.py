@@ -180,6 +180,7 @@ async def gateway_world(
     handlers = HttpHandlers(ingestor, readiness, metrics, http or HttpOptions())
     runner = make_runner(create_app(handlers, alias_path), drain_timeout_s=5.0)
     await runner.setup()
+    assert runner.server is not None
     server = await asyncio.get_running_loop().create_server(runner.server, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
@@ -205,7 +206,7 @@ def now_ms() -> int:
 
 
 def make_batch(
-    count: int = 10, session: str | None = None, kind: EventType.ValueType | None = None
+    count: int = 10, session: str | None = None, kind: EventType | None = None
 ) -> EventBatch:
     """A batch as a browser sends it now: page views and clicks of one session."""
     session = session or str(uuid.uuid4())

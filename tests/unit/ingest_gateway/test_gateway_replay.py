@@ -131,12 +131,13 @@ async def test_opted_out_chunk(world: World) -> None:
 def replay_batch(session: str = "s-1") -> Any:
     """A batch with one page view and three replay events."""
     batch = make_batch(1, session)
+    started_at_ms = now_ms()
     for place, item in enumerate(RRWEB):
         event = batch.events.add()
         event.CopyFrom(batch.events[0])
         event.event_id = f"replay-{place}"
         event.event_type = EventType.EVENT_TYPE_REPLAY
-        event.timestamp.millis = now_ms() + place
+        event.timestamp.millis = started_at_ms + place
         event.replay.rrweb_type = item["type"]
         event.replay.data = gzip.compress(json.dumps(item).encode())
     return batch
