@@ -5,8 +5,9 @@ flight is bounded in bytes and in records; over the bound the caller is refused 
 broker's absence cannot fill the memory.
 
 Bridge to asyncio: delivery reports are polled from the loop itself, once a millisecond while
-something is in flight. Measured against a poller thread (one `call_soon_threadsafe` a poll) and
-against `confluent_kafka.aio.AIOProducer`; see `benchmarks/` for the figures.
+something is in flight. Measured on records of 4.6 KB from 32 tasks, on one real broker: 22 to 24
+microseconds of CPU a record, against 29 to 33 with a poller thread (one `call_soon_threadsafe` a
+poll) and 93 with `confluent_kafka.aio.AIOProducer` and batches of one.
 """
 
 from __future__ import annotations
