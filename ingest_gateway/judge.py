@@ -132,12 +132,13 @@ def _refuse_faulty(place: int, item: Faulty, project: Project, opted_out: bool) 
 
 
 def _scrubbed(item: Faulty, project: Project) -> bytes:
-    """What may be kept of an unreadable event: JSON text without card numbers; protobuf not at all.
+    """The bytes of an event that could not be read, JSON text without card numbers and the like.
 
-    Texts longer than the scrubber reads are left out: half of a text could not be repaired.
+    What is no text, or longer than the scrubber reads, is kept as it came: the promise that a
+    refused event can be brought in after a fix needs its bytes, and a part of it could not be.
     """
     if item.kind != "json" or len(item.original) > FAULTY_TEXT_BYTES_MAX:
-        return b""
+        return item.original
     return project.scrubber.scrub_text(item.original.decode("utf-8", "replace")).encode()
 
 
