@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Look at refused events, and bring them in again.")
 
 ProjectFilter = Annotated[str, typer.Option("--project", "-p", help="Id or slug; else all.")]
-ReasonFilter = Annotated[RejectReason | None, typer.Option("--reason", help="Only this reason.")]
+ReasonFilter = Annotated[
+    RejectReason | None,
+    typer.Option("--reason", metavar="REASON", help="Only this reason, such as too_old."),
+]
 SinceFilter = Annotated[
     str,
     typer.Option(

@@ -16,6 +16,7 @@ from connectors.telemetry import gosight_version
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # Paragraphs of docstrings are set anew to the width.
     help="GoSight: what visitors do on your site, from their browser to explained insights.\n\n"
     "Start with `gosight demo`. Everything runs on this machine; nothing has to be installed.",
     pretty_exceptions_enable=False,
