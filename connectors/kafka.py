@@ -53,6 +53,7 @@ CONSUMER_LAG = Gauge(
 def _consumer_config(brokers: str, group: str) -> dict[str, Any]:
     return {
         "bootstrap.servers": brokers,
+        "log_level": 2,  # What goes wrong is raised or logged by us, as JSON.
         "group.id": group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -263,7 +264,7 @@ class KafkaSource(FixedPartitionedSource[PolledBatch, int]):
         Raises:
             FatalError: a topic does not exist.
         """
-        admin = AdminClient({"bootstrap.servers": self._brokers})
+        admin = AdminClient({"bootstrap.servers": self._brokers, "log_level": 2})
         metadata = admin.list_topics(timeout=CALL_TIMEOUT_S).topics
         index, count = self._share
         parts = []

@@ -26,7 +26,7 @@ def ensure_topics(
         RetryableError: no broker answers.
         FatalError: the cluster refuses a topic (for example fewer brokers than `replication`).
     """
-    admin = AdminClient({"bootstrap.servers": brokers})
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 2})
     try:
         existing = admin.list_topics(timeout=timeout_s).topics
     except KafkaException as error:
@@ -65,7 +65,7 @@ def check_topics(brokers: str, timeout_s: float = 10.0) -> list[str]:
     Raises:
         RetryableError: no broker answers.
     """
-    admin = AdminClient({"bootstrap.servers": brokers})
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 2})
     try:
         existing = admin.list_topics(timeout=timeout_s).topics
         wanted = [topic for topic in TOPICS if topic.name in existing]

@@ -21,6 +21,7 @@ def producer_config(brokers: str) -> dict[str, Any]:
     """Producer settings that keep promises: all replicas, idempotent, bounded memory and time."""
     return {
         "bootstrap.servers": brokers,
+        "log_level": 2,  # What goes wrong is raised or logged by us, as JSON.
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",  # The same partition as the Java clients choose.

@@ -10,17 +10,23 @@ SELECT
 FROM (
     SELECT
         session_id,
-        argMinIf(
-            if(utm_source != '', utm_source, referrer_domain),
-            timestamp,
-            utm_source != '' OR referrer_domain != ''
-        ) AS named,
-        extract(named, '^(?:.+\\.)?(google|bing|duckduckgo|yahoo|baidu|yandex|facebook|instagram|linkedin|reddit|youtube|twitter)\\.[a-z.]+$') AS known,
+        -- Two events at one time are told apart by what they name, not by the order of reading.
+        argMinIf(event_source, (timestamp, event_source), event_source != '') AS named,
+        extract(
+            named,
+            '^(?:.+\\.)?(google|bing|duckduckgo|yahoo|baidu|yandex|facebook|instagram|linkedin|reddit|youtube|twitter)\\.[a-z.]+$'
+        ) AS known,
         multiIf(known != '', known, named != '', named, 'direct') AS source
-    FROM events FINAL
-    WHERE project_id = {project_id:String}
-      AND event_date BETWEEN toDate(period_start) AND toDate(period_end)
-      AND timestamp >= period_start AND timestamp < period_end
+    FROM (
+        SELECT
+            session_id,
+            timestamp,
+            if(utm_source != '', utm_source, referrer_domain) AS event_source
+        FROM events FINAL
+        WHERE project_id = {project_id:String}
+          AND event_date BETWEEN toDate(period_start) AND toDate(period_end)
+          AND timestamp >= period_start AND timestamp < period_end
+    )
     GROUP BY session_id
 )
 GROUP BY source
