@@ -19,19 +19,22 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from redis import Redis
-from schemas.json_batch import JsonBatchError, batch_from_json
 
 from cli.dead_letters import DeadLetter
 from connectors.kafka_log import OutRecord
+from flows.core.event_rows import RowBuilder
 from ingest_gateway.decode import Decoded
 from ingest_gateway.judge import Project, judge
 from ingest_gateway.outgoing import Facts, raw_records
 from ingest_gateway.request import BodyForm
-from schemas.codec import event_identity
+from schemas.codec import decode_raw, event_identity, normal_session_id
 from schemas.identifiers import corrected_time_ms
+from schemas.json_batch import JsonBatchError, batch_from_json
+from schemas.log import Fetched, PolledBatch
+from schemas.lookups import UNKNOWN_PLACE, ParsedAgent
 from schemas.reasons import Stage
 from schemas.records import ProjectKey, ProjectSettings
-from schemas.topics import DAY_MS, EVENTS_REJECTED
+from schemas.topics import DAY_MS, EVENTS_RAW, EVENTS_REJECTED
 from schemas.v1.events_pb2 import Event
 from schemas.v1.pipeline_pb2 import RawBatch, RejectedRecord
 from schemas.validate import validate_event
@@ -51,6 +54,8 @@ class Retry:
 def build_retry(letter: DeadLetter, settings: ProjectSettings, now_ms: int) -> Retry:
     """Judge one refused event under these settings."""
     record = letter.record
+    if record.payload_kind == "record" and not record.payload_withheld:
+        return _retry_record(letter)
     why_not = _why_unreadable(record)
     event = None if why_not else _event_of(record)
     if event is None:
@@ -76,8 +81,28 @@ def _why_unreadable(record: RejectedRecord) -> str:
     if record.payload_withheld:
         return "its bytes were not kept, for privacy"
     if record.stage != Stage.GATEWAY or record.payload_kind not in {"event", "json"}:
-        return "a whole record: start the flow again from its offset instead"
+        return "nothing is known of such a payload"
     return ""
+
+
+def _retry_record(letter: DeadLetter) -> Retry:
+    """A whole record goes in as it was, once the code of now can make rows of it."""
+    record = letter.record
+    if record.origin_topic != EVENTS_RAW.name:
+        return Retry(letter, None, f"records of {record.origin_topic} cannot be brought in again")
+    one = Fetched(0, record.payload, b"", record.received_at_ms, record.event_count)
+    builder = RowBuilder(lambda text: ParsedAgent(text=text), lambda _address: UNKNOWN_PLACE)
+    chunk = builder.build(PolledBatch.of(EVENTS_RAW.name, 0, [one]))
+    if chunk.poisons:
+        return Retry(letter, None, f"still {chunk.poisons[0].reason.value}")
+    raw = decode_raw(record.payload)
+    headers = (
+        ("schema", b"RawBatch/1"),
+        ("received_at", b"%d" % raw.received_at_ms),
+        ("events", b"%d" % raw.event_count),
+    )
+    key = f"{raw.project_id}:{normal_session_id(raw)}".encode()
+    return Retry(letter, OutRecord(EVENTS_RAW.name, key, record.payload, headers))
 
 
 def _event_of(record: RejectedRecord) -> Event | None:

@@ -14,7 +14,7 @@ from schemas.project_settings import parse_settings
 from schemas.records import ProjectSettings
 from schemas.v1.events_pb2 import Event, EventType
 from schemas.v1.pipeline_pb2 import RawBatch, RejectedRecord
-from tests.factories import NOW_MS, PROJECT, make_event
+from tests.factories import NOW_MS, PROJECT, make_event, make_raw
 
 HOUR_MS = 3_600_000
 EVENT_ID = "11111111-1111-4111-8111-111111111111"
@@ -129,8 +129,8 @@ def test_a_json_event_is_read() -> None:
     ("changes", "why"),
     [
         ({"payload_withheld": True, "payload": b""}, "privacy"),
-        ({"stage": "storage"}, "whole record"),
-        ({"payload_kind": "record"}, "whole record"),
+        ({"stage": "storage"}, "nothing is known"),
+        ({"payload_kind": "record", "origin_topic": "gosight.replay.chunks"}, "records of gosight"),
         ({"payload": b"\xff\xff"}, "cannot be read"),
         ({"payload_kind": "json", "payload": b"{"}, "cannot be read"),
         ({"payload_kind": "json", "payload": b"{},{}"}, "cannot be read"),
@@ -151,3 +151,32 @@ def test_filters_narrow() -> None:
     assert not Filters("other").match(record)
     assert not Filters(reason="too_old").match(record)
     assert not Filters(since_ms=NOW_MS + 1).match(record)
+
+
+def whole_record(payload: bytes) -> DeadLetter:
+    """A dead letter as the storage flow writes it."""
+    return letter(
+        stage="storage",
+        reason="poison",
+        payload_kind="record",
+        payload=payload,
+        event_count=1,
+        origin_topic="gosight.events.raw",
+    )
+
+
+def test_a_whole_record_goes_in_as_it_was_once_it_can_be_read() -> None:
+    """The same bytes, under the key and with the headers that the gateway would give them."""
+    raw = make_raw([make_event(EVENT_ID, SESSION)], SESSION)
+    payload = raw.SerializeToString()
+    record = build_retry(whole_record(payload), CLOSED, NOW_MS).record
+    assert record is not None
+    assert (record.topic, record.value) == ("gosight.events.raw", payload)
+    assert record.key == f"{PROJECT}:{SESSION}".encode()
+    assert dict(record.headers)["events"] == b"1"
+
+
+def test_a_whole_record_that_still_cannot_be_read_stays_out() -> None:
+    """It would only be refused again."""
+    retry = build_retry(whole_record(b"\xff\xff not a message"), CLOSED, NOW_MS)
+    assert (retry.record, retry.why_not) == (None, "still undecodable")
