@@ -26,7 +26,6 @@ from typing import TypeVar
 
 import pyarrow as pa
 import stamina
-from prometheus_client import Counter as MetricCounter
 from prometheus_client import Gauge
 
 from connectors.errors import RetryableError
@@ -39,6 +38,7 @@ from flows.core.duplicates import SeenEvents
 from flows.core.event_rows import EnrichedChunk, Poison
 from flows.core.ledger import LedgerKey, block_ledger
 from flows.live_figures import LiveFigures
+from flows.streams import count_outcome
 from schemas.reasons import Stage
 from schemas.topics import EVENTS_REJECTED
 from schemas.v1.pipeline_pb2 import RejectedRecord
@@ -48,9 +48,6 @@ ResultT = TypeVar("ResultT")
 REPEAT_DAYS = 8
 REJECTION_NAMESPACE = uuid.UUID("8f3c2f0e-6d0b-5d4e-9a6f-0f4b7d1f6f53")
 
-FLOW_EVENTS = MetricCounter(
-    "gosight_flow_events_total", "Events by what became of them.", ["flow", "outcome", "reason"]
-)
 BLOCK_AGE = Gauge(
     "gosight_flow_event_lag_seconds", "Age, at storing, of the newest event stored.", ["flow"]
 )
@@ -151,7 +148,7 @@ class BlockWriter:
 
     def _report(self, block: Block[EnrichedChunk], ledger: Counter[LedgerKey]) -> None:
         for key, events in ledger.items():
-            FLOW_EVENTS.labels("storage", key.outcome.value, key.reason).inc(events)
+            count_outcome("storage", key.outcome.value, key.reason, events)
         LAST_COMMIT.labels("storage").set_to_current_time()
         newest = max(
             (record.minute_ms for chunk in block.chunks for record in chunk.records), default=None

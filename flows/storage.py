@@ -34,6 +34,7 @@ from flows.core.refusals import refusal_chunk
 from flows.machine_step import run_machine
 from flows.positions import CheckedPositions
 from flows.settings import FlowSettings, process_settings
+from flows.streams import key_by
 from schemas.codec import assert_fast_protobuf
 from schemas.log import PolledBatch
 from schemas.topics import EVENTS_RAW, EVENTS_REJECTED
@@ -84,7 +85,7 @@ def build_flow(
     # PolledBatch
     chunks = op.map("enrich", polled, to_chunk)
     # EnrichedChunk
-    keyed = op.key_on("by_partition", chunks, partition_key)
+    keyed = key_by("by_partition", chunks, partition_key)
     # (topic:partition, EnrichedChunk)
     blocks = run_machine("cut", keyed, cutter, finish_at_eof=True)
     # (topic:partition, Block)
