@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from schemas.lookups import ParsedAgent, Place
@@ -26,8 +27,7 @@ class Agent:
     is_bot: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Campaign:
+class Campaign(NamedTuple):
     """The five utm parameters of a URL; source and medium in lower case."""
 
     source: str = ""

@@ -18,10 +18,8 @@ import pyarrow as pa
 
 from flows.core.agents import agent_of, merge_client_agent
 from flows.core.enrich import (
-    NO_CAMPAIGN,
     Agent,
     AgentParser,
-    Campaign,
     PlaceFinder,
     campaign_of,
     path_of,
@@ -33,6 +31,7 @@ from schemas.codec import normal_session_id as session_uuid_of
 from schemas.event_types import NAME_BY_NUMBER
 from schemas.identifiers import corrected_time_ms
 from schemas.log import PolledBatch
+from schemas.payload_text import EMPTY_JSON
 from schemas.reasons import RejectReason
 from schemas.v1.common_pb2 import DeviceInfo, DeviceType, PageContext
 from schemas.v1.events_pb2 import Event
@@ -56,30 +55,32 @@ _SMALL = pa.dictionary(pa.int32(), pa.string())
 # Columns with a value of their own for every event.
 DENSE_TYPES: dict[str, pa.DataType] = {
     "event_id": _TEXT,
-    "user_id": _TEXT,
-    "anonymous_id": _TEXT,
-    "page_view_id": _TEXT,
     "event_type": _TEXT,
     "timestamp": _TIME,
-    "utm_source": _TEXT,
-    "utm_medium": _TEXT,
-    "utm_campaign": _TEXT,
-    "utm_term": _TEXT,
-    "utm_content": _TEXT,
-    "referrer_domain": _TEXT,
     "payload": _TEXT,
     "custom": _TEXT,
-    "channel_type": _TEXT,
-    "external_id": _TEXT,
-    "handshake_token": _TEXT,
     "source_index": pa.uint32(),
 }
-# Columns that events of one page, one device, one record share.
+# Columns that events of one page, one visitor, one device, one record share.
 PAGE_TYPES: dict[str, pa.DataType] = {
     "url": _TEXT,
     "path": _TEXT,
     "title": _TEXT,
     "referrer": _TEXT,
+    "referrer_domain": _TEXT,
+    "utm_source": _TEXT,
+    "utm_medium": _TEXT,
+    "utm_campaign": _TEXT,
+    "utm_term": _TEXT,
+    "utm_content": _TEXT,
+}
+VISITOR_TYPES: dict[str, pa.DataType] = {
+    "user_id": _TEXT,
+    "anonymous_id": _TEXT,
+    "page_view_id": _TEXT,
+    "channel_type": _TEXT,
+    "external_id": _TEXT,
+    "handshake_token": _TEXT,
 }
 DEVICE_TYPES: dict[str, pa.DataType] = {
     "browser": _TEXT,
@@ -111,7 +112,14 @@ RECORD_TYPES: dict[str, pa.DataType] = {
     "source_partition": pa.uint32(),
     "source_offset": pa.uint64(),
 }
-COLUMN_TYPES = {**RECORD_TYPES, **DENSE_TYPES, **PAGE_TYPES, **DEVICE_TYPES, **SPARSE_TYPES}
+COLUMN_TYPES = {
+    **RECORD_TYPES,
+    **DENSE_TYPES,
+    **PAGE_TYPES,
+    **VISITOR_TYPES,
+    **DEVICE_TYPES,
+    **SPARSE_TYPES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +201,17 @@ class _Shared:
         self.values: list[tuple[Any, ...]] = []
         self.index: list[int] = []
         self._place_of: dict[tuple[Any, ...], int] = {}
+        self._last: tuple[Any, ...] = ()
+        self._last_place = -1
 
     def add(self, value: tuple[Any, ...]) -> None:
-        place = self._place_of.get(value)
-        if place is None:
-            place = self._place_of[value] = len(self.values)
-            self.values.append(value)
-        self.index.append(place)
+        if value is not self._last:  # Neighbours mostly share the very same, cached, value.
+            place = self._place_of.get(value)
+            if place is None:
+                place = self._place_of[value] = len(self.values)
+                self.values.append(value)
+            self._last, self._last_place = value, place
+        self.index.append(self._last_place)
 
     def columns(self) -> Iterator[tuple[str, pa.Array]]:
         index = pa.array(self.index, pa.int32())
@@ -214,6 +226,7 @@ class _Rows:
     dense: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in DENSE_TYPES})
     sparse: SparseColumns = field(default_factory=SparseColumns)
     pages: _Shared = field(default_factory=lambda: _Shared(PAGE_TYPES))
+    visitors: _Shared = field(default_factory=lambda: _Shared(VISITOR_TYPES))
     devices: _Shared = field(default_factory=lambda: _Shared(DEVICE_TYPES))
     requests: _Shared = field(default_factory=lambda: _Shared(RECORD_TYPES))
     records: list[RecordFacts] = field(default_factory=list)
@@ -227,6 +240,7 @@ class _Rows:
         for column in (
             *self.dense.values(),
             self.pages.index,
+            self.visitors.index,
             self.devices.index,
             self.requests.index,
         ):
@@ -239,10 +253,13 @@ class _Rows:
         columns: dict[str, pa.Array] = {
             name: pa.array(values, DENSE_TYPES[name]) for name, values in self.dense.items()
         }
-        for group in (self.pages, self.devices, self.requests):
+        for group in (self.pages, self.visitors, self.devices, self.requests):
             columns.update(group.columns())
         columns.update(self.sparse.arrays(self.row_count))
         return pa.table({name: columns[name] for name in COLUMN_TYPES})
+
+
+PageFacts = tuple[str, ...]  # Values of PAGE_TYPES, in its order.
 
 
 class RowBuilder:
@@ -252,7 +269,7 @@ class RowBuilder:
         self._parse_agent = parse_agent
         self._find_place = find_place
         self._devices: dict[tuple[bytes, str], tuple[Any, ...]] = {}
-        self._pages: dict[bytes, tuple[str, str, str, str]] = {}
+        self._pages: dict[bytes, PageFacts] = {}
 
     def build(self, polled: PolledBatch) -> EnrichedChunk:
         """All rows of one polled batch; never raises for what a record holds."""
@@ -324,52 +341,57 @@ class RowBuilder:
     ) -> None:
         row = rows.row_count
         page = self._page(event.page)
-        url, path, _title, referrer = page
         kind = NAME_BY_NUMBER.get(event.event_type) or f"unknown_{event.event_type}"
         member = event.WhichOneof("payload")
-        payload: Any = getattr(event, member) if member is not None else None
-        campaign = campaign_of(url)
-        domain = referrer_domain_of(referrer, url)
         user_id = event.user_id
-        if member == "session_start":
-            campaign = _declared_campaign(payload, campaign)
-            domain = payload.referrer_domain or domain
-        elif member == "identify" and not user_id:
-            user_id = payload.user_id
-        elif kind == "page_view":
-            rows.page_views.append(PageView(row, raw.project_id, path, minute_ms))
+        if member is None:
+            payload_text = EMPTY_JSON
+        else:
+            payload = getattr(event, member)
+            payload_text = payload_json(event)
+            rows.sparse.put(row, member, payload)
+            if member == "session_start":
+                page = _with_declared(page, payload)
+            elif member == "identify" and not user_id:
+                user_id = payload.user_id
+        if kind == "page_view":
+            rows.page_views.append(PageView(row, raw.project_id, page[1], minute_ms))
 
-        add = rows.dense
-        add["event_id"].append(event_identity(raw, event))
-        add["user_id"].append(user_id)
-        add["anonymous_id"].append(event.anonymous_id)
-        add["page_view_id"].append(event.page_view_id)
-        add["event_type"].append(kind)
-        add["timestamp"].append(
+        event_ids, event_types, timestamps, payloads, customs, indexes = rows.dense.values()
+        event_types.append(kind)
+        timestamps.append(
             corrected_time_ms(event.timestamp.millis, raw.sent_at, raw.received_at_ms)
         )
-        add["utm_source"].append(campaign.source)
-        add["utm_medium"].append(campaign.medium)
-        add["utm_campaign"].append(campaign.campaign)
-        add["utm_term"].append(campaign.term)
-        add["utm_content"].append(campaign.content)
-        add["referrer_domain"].append(domain)
-        add["payload"].append(payload_json(event) if payload is not None else "{}")
-        add["custom"].append(custom_json(event.custom) if event.custom else "{}")
-        add["channel_type"].append(event.channel_type or "web")
-        add["external_id"].append(event.external_id)
-        add["handshake_token"].append(event.handshake_token)
-        add["source_index"].append(index)
+        payloads.append(payload_text)
+        customs.append(custom_json(event.custom) if event.custom else EMPTY_JSON)
+        indexes.append(index)
         rows.pages.add(page)
+        rows.visitors.add(
+            (
+                user_id,
+                event.anonymous_id,
+                event.page_view_id,
+                event.channel_type or "web",
+                event.external_id,
+                event.handshake_token,
+            )
+        )
         rows.devices.add(self._device(event.device, raw.user_agent))
-        if payload is not None:
-            rows.sparse.put(row, member, payload)
+        event_ids.append(event_identity(raw, event))  # Last: its length counts the rows.
 
-    def _page(self, page: PageContext) -> tuple[str, str, str, str]:
+    def _page(self, page: PageContext) -> PageFacts:
         key = page.SerializeToString()
         known = self._pages.get(key)
         if known is None:
-            known = (page.url, page.path or path_of(page.url), page.title, page.referrer)
+            url, referrer = page.url, page.referrer
+            known = (
+                url,
+                page.path or path_of(url),
+                page.title,
+                referrer,
+                referrer_domain_of(referrer, url),
+                *campaign_of(url),
+            )
             _remember(self._pages, key, known)
         return known
 
@@ -408,19 +430,21 @@ class RowBuilder:
         )
 
 
-def _declared_campaign(payload: Any, from_url: Campaign) -> Campaign:
-    """What session_start declares; field by field the URL's where it declares nothing."""
-    if not (payload.utm_source or payload.utm_medium or payload.utm_campaign):
-        if from_url is NO_CAMPAIGN and payload.entry_url:
-            return campaign_of(payload.entry_url)
-        return from_url
-    return Campaign(
-        source=payload.utm_source.strip().lower() or from_url.source,
-        medium=payload.utm_medium.strip().lower() or from_url.medium,
-        campaign=payload.utm_campaign.strip() or from_url.campaign,
-        term=payload.utm_term.strip() or from_url.term,
-        content=payload.utm_content.strip() or from_url.content,
+def _with_declared(page: PageFacts, payload: Any) -> PageFacts:
+    """The page with what session_start declares; field by field the URL's where it does not."""
+    url, path, title, referrer, domain, *from_url = page
+    if payload.entry_url and not any(from_url):
+        from_url = list(campaign_of(payload.entry_url))
+    declared = (
+        payload.utm_source.strip().lower(),
+        payload.utm_medium.strip().lower(),
+        payload.utm_campaign.strip(),
+        payload.utm_term.strip(),
+        payload.utm_content.strip(),
     )
+    if any(declared):
+        from_url = [mine or theirs for mine, theirs in zip(declared, from_url, strict=True)]
+    return (url, path, title, referrer, payload.referrer_domain or domain, *from_url)
 
 
 def _remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
