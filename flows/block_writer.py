@@ -28,7 +28,7 @@ import pyarrow as pa
 import stamina
 from prometheus_client import Gauge
 
-from connectors.errors import RetryableError
+from connectors.errors import FatalError, RetryableError
 from connectors.event_store import BlockBounds, EventStore, LedgerEntry
 from connectors.kafka_log import OutRecord, Position, PositionStore, RecordProducer
 from connectors.live_counters import LiveCounters
@@ -76,6 +76,7 @@ class BlockWriter:
         *,
         retry: RetryPolicy | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
+        may_write: Callable[[], bool] = lambda: True,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._store = store
@@ -84,6 +85,7 @@ class BlockWriter:
         self._figures = LiveFigures(store, live)
         self._retry = retry or RetryPolicy()
         self._is_stopping = is_stopping
+        self._may_write = may_write
         self._clock_ms = clock_ms
         self._seen = SeenEvents()
 
@@ -92,8 +94,10 @@ class BlockWriter:
 
         Raises:
             RetryableError: the world stayed away for too long, or the flow is stopping.
-            FatalError: trying again cannot help.
+            FatalError: trying again cannot help, or another process writes this partition now.
         """
+        if not self._may_write():
+            raise FatalError("another process took the lease of this partition; nothing is written")
         first = block.chunks[0]
         bounds = BlockBounds(first.topic, first.partition, block.first_offset, block.last_offset)
         position = Position(bounds.first_offset, bounds.last_offset)

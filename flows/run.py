@@ -13,8 +13,8 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
+import stamina
 from bytewax._bytewax import cli_main
-from bytewax.dataflow import Dataflow
 from bytewax.errors import BytewaxRuntimeError
 
 from connectors.errors import ConnectorError, RetryableError
@@ -22,12 +22,13 @@ from connectors.settings import SettingsError
 from connectors.telemetry import configure_logging, get_logger
 from flows import storage
 from flows.health import FlowHealth, serve_health
+from flows.runnable import RunnableFlow
 from flows.settings import FlowSettings
 
-FlowBuilder = Callable[[FlowSettings, Callable[[], bool]], Dataflow]
+FlowBuilder = Callable[[FlowSettings, Callable[[], bool]], RunnableFlow]
 
 FLOWS: Mapping[str, FlowBuilder] = {
-    "storage": lambda settings, is_stopping: storage.build(settings, is_stopping).flow,
+    "storage": storage.build,
 }
 
 
@@ -51,11 +52,11 @@ def run_flow(name: str, environ: Mapping[str, str]) -> int:
     health = FlowHealth()
     port = serve_health(health, settings.metrics_host, settings.metrics_port)
     try:
-        flow = FLOWS[name](settings, stopping.is_set)
+        runnable = _build(name, settings, stopping.is_set)
         health.started()
         get_logger().info("flow_started", flow=name, metrics_port=port, share=list(settings.share))
         cli_main(  # type: ignore[no-untyped-call]
-            flow, workers_per_process=1, epoch_interval=timedelta(seconds=1)
+            runnable.flow, workers_per_process=1, epoch_interval=timedelta(seconds=1)
         )
     except (ConnectorError, RuntimeError) as error:  # Bytewax's own errors are RuntimeErrors.
         cause = _root_cause(error)
@@ -65,8 +66,23 @@ def run_flow(name: str, environ: Mapping[str, str]) -> int:
             return 0
         get_logger().error("flow_failed", kind=type(cause).__name__, detail=str(cause))
         return 1
-    get_logger().info("flow_stopped", flow=name)
-    return 0
+    runnable.close()
+    get_logger().info("flow_stopped", flow=name, failed=runnable.has_failed())
+    return 1 if runnable.has_failed() else 0
+
+
+def _build(name: str, settings: FlowSettings, is_stopping: Callable[[], bool]) -> RunnableFlow:
+    """The flow; servers that are just starting are waited for."""
+
+    def is_passing(error: Exception) -> bool:
+        return isinstance(error, RetryableError) and not is_stopping()
+
+    for attempt in stamina.retry_context(
+        on=is_passing, attempts=None, timeout=settings.retry_seconds_max or 0.001, wait_max=5.0
+    ):
+        with attempt:
+            return FLOWS[name](settings, is_stopping)
+    raise AssertionError("a retry context ends with a result or an error")
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -14,7 +14,6 @@ what makes an event a repetition is in the store (`flows.block_writer`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -25,6 +24,7 @@ from connectors.clickhouse import connect
 from connectors.event_store import ClickHouseEventStore
 from connectors.kafka import KafkaPositionStore, KafkaSource
 from connectors.kafka_producer import KafkaRecordProducer
+from connectors.lease import Lease
 from connectors.live_counters import RedisLiveCounters
 from connectors.lookups import load_agent_parser, load_place_reader
 from flows.block_writer import BlockWriter, RetryPolicy
@@ -33,6 +33,7 @@ from flows.core.event_rows import EnrichedChunk, RowBuilder
 from flows.core.refusals import refusal_chunk
 from flows.machine_step import run_machine
 from flows.positions import CheckedPositions
+from flows.runnable import RunnableFlow
 from flows.settings import FlowSettings, process_settings
 from flows.streams import key_by
 from schemas.codec import assert_fast_protobuf
@@ -40,6 +41,7 @@ from schemas.log import PolledBatch
 from schemas.topics import EVENTS_RAW, EVENTS_REJECTED
 
 GROUP = "gosight-event-processor"
+LEASE_WAIT_S = 15.0  # A process that was just killed gives its leases back within this time.
 
 
 class BlockSink(DynamicSink[Block[EnrichedChunk]]):
@@ -93,19 +95,13 @@ def build_flow(
     return flow
 
 
-@dataclass(frozen=True, slots=True)
-class StorageParts:
-    """What a running storage flow is made of."""
-
-    flow: Dataflow
-    group: str
-
-
-def build(settings: FlowSettings, is_stopping: Callable[[], bool] = lambda: False) -> StorageParts:
-    """The flow on real servers.
+def build(settings: FlowSettings, is_stopping: Callable[[], bool] = lambda: False) -> RunnableFlow:
+    """The flow on real servers, once this process holds the leases of its partitions.
 
     Raises:
-        FatalError: a silent slow path is loaded, or a server refuses us for good.
+        FatalError: a silent slow path is loaded, another process writes these partitions, or a
+            server refuses us for good.
+        RetryableError: a server does not answer.
     """
     assert_fast_protobuf()
     group = settings.consumer_group or GROUP
@@ -122,8 +118,9 @@ def build(settings: FlowSettings, is_stopping: Callable[[], bool] = lambda: Fals
         positions=positions,
         share=settings.share,
         batch_records=settings.poll_records,
-        is_stopping=is_stopping,
+        is_stopping=lambda: is_stopping() or lease.lost.is_set(),
     )
+    lease = Lease(settings.database_url, group, source.list_parts())
 
     def build_writer() -> BlockWriter:
         return BlockWriter(
@@ -133,13 +130,15 @@ def build(settings: FlowSettings, is_stopping: Callable[[], bool] = lambda: Fals
             RedisLiveCounters(settings.redis_url),
             retry=RetryPolicy(seconds_max=settings.retry_seconds_max),
             is_stopping=is_stopping,
+            may_write=lambda: not lease.lost.is_set(),
         )
 
     cutter: BlockCutter[EnrichedChunk] = BlockCutter(
         rows_max=settings.batch_rows, age_ms_max=int(settings.batch_seconds * 1000)
     )
     flow = build_flow(source, BlockSink(build_writer), RowBuilder(parse_agent, find_place), cutter)
-    return StorageParts(flow, group)
+    lease.acquire(LEASE_WAIT_S)
+    return RunnableFlow(flow, lease.lost.is_set, lease.close)
 
 
 def flow() -> Dataflow:
