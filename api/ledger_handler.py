@@ -6,14 +6,17 @@ from aiohttp import web
 
 from api.answers import data_answer
 from api.auth import CALLER
+from api.errors import ApiError, ErrorCode
 from api.ledger import build_ledger, minute_documents
 from api.overview_handler import period_document
 from api.parameters import PeriodParameters, parse_parameters
 from api.period import Period, parse_period
 from api.project_queries import ProjectQueries, bounds
 from api.services import SERVICES
+from schemas.topics import DAY_MS
 
 MINUTE_MS = 60_000
+LEDGER_DAYS_MAX = 31  # One entry a minute: a month is 44,640 of them.
 
 
 async def ledger(request: web.Request) -> web.Response:
@@ -25,6 +28,9 @@ async def ledger(request: web.Request) -> web.Response:
             parameters.start_date, parameters.end_date, parameters.timezone, services.now_ms()
         )
     )
+    if period.end_ms - period.start_ms > LEDGER_DAYS_MAX * DAY_MS:
+        faults = {"start_date": f"the ledger shows at most {LEDGER_DAYS_MAX} days at once"}
+        raise ApiError(ErrorCode.VALIDATION_ERROR, "the time range is invalid", faults)
     queries = ProjectQueries(services.queries, request[CALLER].project_id)
     booked, recounted = await queries.rows_of_all(
         [

@@ -48,8 +48,12 @@ def parse_period(
     start = _moment(start_date, zone, "start_date", faults, is_end=False)
     if start is None:
         # A midnight whatever the zone's clock changes: count days back, not hours.
-        last_day = (end - timedelta(microseconds=1)).astimezone(zone).date()
-        start = _midnight(last_day - timedelta(days=DEFAULT_DAYS - 1), zone)
+        try:
+            last_day = (end - timedelta(microseconds=1)).astimezone(zone).date()
+            start = _midnight(last_day - timedelta(days=DEFAULT_DAYS - 1), zone)
+        except OverflowError:
+            faults["end_date"] = "is too early"
+            start = end
     if not faults:
         if start >= end:
             faults["start_date"] = "must be before end_date"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
@@ -35,30 +37,69 @@ def demo(
     on purpose, so that the report has duplicates and rejections in it. Afterwards everything stays
     up for you to look at, until Ctrl-C.
     """
-    from cli.demo_run import StillMissingError
     from cli.machine import OneMachine
-    from cli.sending import SendingError
 
     machine = OneMachine(
         data, any_ports=any_ports, extra_environ=_environment(), report=progress_report()
     )
     with stopping(machine):
         addresses = machine.start()
-        try:
-            result = _send(addresses)
-        except (SendingError, StillMissingError) as error:
-            machine.stop()
-            fail(str(error))
-        except BaseException:
-            machine.stop()
-            raise
-        if once:
-            machine.stop()
-        _print(result, addresses, once=once, as_json=as_json)
-        if once:
-            raise typer.Exit(0 if result.is_sound else 1)
+
+        # The main thread watches and restarts processes and hears Ctrl-C while another one sends.
+        def report(result: DemoResult) -> None:
+            if not once:
+                _print(result, addresses, once=False, as_json=as_json)
+
+        sending = _Sending(addresses, report, machine.request_stop, stops=once)
+        sending.start()
         code = machine.run()
+    if not sending.is_done or code != 0:
+        raise typer.Exit(code)  # Ctrl-C before all was sent, or something died too often.
+    if sending.fault is not None:
+        fail(sending.fault)
+    assert sending.result is not None
+    if once:
+        _print(sending.result, addresses, once=True, as_json=as_json)
+        code = 0 if sending.result.is_sound else 1
     raise typer.Exit(code)
+
+
+class _Sending(threading.Thread):
+    """Sends the visits; `result` or `fault` is there when it `is_done`."""
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        report: Callable[[DemoResult], None],
+        request_stop: Callable[[], None],
+        *,
+        stops: bool,
+    ) -> None:
+        super().__init__(name="sending", daemon=True)
+        self._addresses = addresses
+        self._report = report
+        self._request_stop = request_stop
+        self._stops = stops
+        self.result: DemoResult | None = None
+        self.fault: str | None = None
+        self.is_done = False
+
+    def run(self) -> None:
+        """Send, then report; end the machine if it runs for this only, or if sending failed."""
+        from cli.demo_run import StillMissingError
+        from cli.sending import SendingError
+
+        try:
+            self.result = _send(self._addresses)
+            self._report(self.result)
+        except (SendingError, StillMissingError) as error:
+            self.fault = str(error)
+        finally:
+            if self.result is None and self.fault is None:
+                self.fault = "sending ended unexpectedly"
+            self.is_done = True
+            if self._stops or self.fault is not None:
+                self._request_stop()
 
 
 def _environment() -> dict[str, str]:

@@ -36,6 +36,7 @@ from schemas.topics import Topic
 T = TypeVar("T")
 
 EVENT_COUNT_HEADER = "events"
+EVENT_COUNT_MAX = 2**31 - 1
 # librdkafka may hold this much unread data per partition; its default of 64 MB times twelve
 # partitions is more than a whole flow should use.
 QUEUED_KBYTES_MAX = 8 * 1024
@@ -102,15 +103,18 @@ class _WorkerConsumer:
             self._consumer.close()
 
     def earliest(self, topic: str, partition: int) -> int:
-        low, _high = self._consumer.get_watermark_offsets(
-            TopicPartition(topic, partition), timeout=CALL_TIMEOUT_S
-        )
+        try:
+            low, _high = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=CALL_TIMEOUT_S
+            )
+        except KafkaException as error:
+            raise RetryableError(f"cannot read where the topic begins: {error}") from error
         return int(low)
 
     def fill(self) -> None:
         """Fetch what has arrived, without waiting, into the partitions' queues."""
         now = time.monotonic()
-        if now - self._polled_at < 0.001:
+        if now - self._polled_at < 0.001 or self._is_full():
             return
         self._polled_at = now
         for message in self._consumer.consume(self._poll_records, timeout=0):
@@ -131,6 +135,11 @@ class _WorkerConsumer:
         if now - self._lag_at >= LAG_REFRESH_S:
             self._lag_at = now
             self._publish_lag()
+
+    def _is_full(self) -> bool:
+        """What one busy partition brings must not pile up while the idle ones ask for more."""
+        waiting = sum(len(queue.records) for queue in self._queues.values())
+        return waiting >= self._poll_records * (len(self._queues) + 1)
 
     def _publish_lag(self) -> None:
         for queue in self._queues.values():
@@ -224,7 +233,7 @@ def _event_count(message: Message) -> int:
     for header in message.headers() or ():
         name, value = header[0], header[1]
         if name == EVENT_COUNT_HEADER and value is not None and value.isdigit():
-            return int(value)
+            return min(int(value), EVENT_COUNT_MAX)
     return 1
 
 
@@ -263,9 +272,13 @@ class KafkaSource(FixedPartitionedSource[PolledBatch, int]):
 
         Raises:
             FatalError: a topic does not exist.
+            RetryableError: no broker answers.
         """
         admin = AdminClient({"bootstrap.servers": self._brokers, "log_level": 2})
-        metadata = admin.list_topics(timeout=CALL_TIMEOUT_S).topics
+        try:
+            metadata = admin.list_topics(timeout=CALL_TIMEOUT_S).topics
+        except KafkaException as error:
+            raise RetryableError(f"no Kafka broker answers: {error}") from error
         index, count = self._share
         parts = []
         for name in self._topics:
@@ -313,7 +326,8 @@ class KafkaPositionStore:
             if entry.error is not None:
                 raise RetryableError(f"cannot read the group's offsets: {entry.error}")
             if entry.offset >= 0:
-                last = int(entry.metadata) if entry.metadata else None
+                text = entry.metadata or ""  # Another tool's words are no block of ours.
+                last = int(text) if text.isdigit() else None
                 positions[entry.partition] = Position(entry.offset, last)
         return positions
 

@@ -179,7 +179,10 @@ class KeyStore:
         except RetryableError:
             entry = self._entries.get(key_hash)
             stale_until_s = self._fresh_s + self._stale_s
-            if entry is None or self._clock() - entry.read_at_s > stale_until_s:
+            # Nothing is known for sure of a key that was not there: it may have come since.
+            if entry is None or entry.key is None:
+                raise
+            if self._clock() - entry.read_at_s > stale_until_s:
                 raise
             return entry.key
         if key is not None and not hmac.compare_digest(key.key_hash, key_hash):

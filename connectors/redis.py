@@ -9,6 +9,7 @@ Keys: `apikey:{sha256}` (hash, 300 s; `missing` = 1, 30 s), `rl:{sha256}` (token
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol, cast
 
@@ -144,9 +145,11 @@ class RedisTokenBuckets:
         self, key_hash: str, *, rate_per_s: float, burst: int, needed: int, wanted: int
     ) -> tuple[int, float]:
         """See `TokenBuckets.take`."""
+        # A bucket that is forgotten is full again: not before it would be full anyway.
+        ttl_s = max(BUCKET_TTL_S, math.ceil(burst / rate_per_s) + 1)
         try:
             granted, wait_ms = await self._take_tokens(
-                keys=[f"rl:{key_hash}"], args=[rate_per_s, burst, needed, wanted, BUCKET_TTL_S]
+                keys=[f"rl:{key_hash}"], args=[rate_per_s, burst, needed, wanted, ttl_s]
             )
         except (RedisError, OSError, TimeoutError) as error:
             raise RetryableError(f"Redis is away: {type(error).__name__}") from error

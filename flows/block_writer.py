@@ -46,10 +46,17 @@ from schemas.v1.pipeline_pb2 import RejectedRecord
 ResultT = TypeVar("ResultT")
 # An event is at most 7 days old when it is received, so a repetition of it is found within them.
 REPEAT_DAYS = 8
+# A letter holds the record and what is said of it, and must fit into a record itself.
+PAYLOAD_BYTES_MAX = EVENTS_REJECTED.max_message_bytes - 8 * 1024
 REJECTION_NAMESPACE = uuid.UUID("8f3c2f0e-6d0b-5d4e-9a6f-0f4b7d1f6f53")
 
 BLOCK_AGE = Gauge(
-    "gosight_flow_event_lag_seconds", "Age, at storing, of the newest event stored.", ["flow"]
+    "gosight_flow_event_lag_seconds", "Age, at storing, of the newest record stored.", ["flow"]
+)
+WRITING_SINCE = Gauge(
+    "gosight_flow_writing_since_timestamp_seconds",
+    "When the block that is being written was begun; 0 while none is.",
+    ["flow"],
 )
 LAST_COMMIT = Gauge(
     "gosight_flow_last_commit_timestamp_seconds", "When a block was last completed.", ["flow"]
@@ -61,7 +68,7 @@ class RetryPolicy:
     """How long the world may be away before the process gives up and is started again."""
 
     seconds_max: float = 600.0
-    wait_s_max: float = 10.0
+    wait_s_max: float = 2.0
 
 
 class BlockWriter:
@@ -98,6 +105,7 @@ class BlockWriter:
         """
         if not self._may_write():
             raise FatalError("another process took the lease of this partition; nothing is written")
+        WRITING_SINCE.labels("storage").set_to_current_time()
         first = block.chunks[0]
         bounds = BlockBounds(first.topic, first.partition, block.first_offset, block.last_offset)
         position = Position(bounds.first_offset, bounds.last_offset)
@@ -120,6 +128,7 @@ class BlockWriter:
         self._figures.put(block, kept, self._clock_ms())
         self._seen.forget_oldest()
         self._report(block, ledger)
+        WRITING_SINCE.labels("storage").set(0)
 
     def _new_rows(self, block: Block[EnrichedChunk], bounds: BlockBounds) -> list[list[bool]]:
         sessions = self._seen.unknown_sessions(block.chunks)
@@ -155,7 +164,8 @@ class BlockWriter:
             count_outcome("storage", key.outcome.value, key.reason, events)
         LAST_COMMIT.labels("storage").set_to_current_time()
         newest = max(
-            (record.minute_ms for chunk in block.chunks for record in chunk.records), default=None
+            (record.received_at_ms for chunk in block.chunks for record in chunk.records),
+            default=None,
         )
         if newest is not None:
             BLOCK_AGE.labels("storage").set(max(0, (self._clock_ms() - newest) / 1000))
@@ -183,6 +193,7 @@ def _entry(key: LedgerKey, events: int) -> LedgerEntry:
 def _dead_letter(bounds: BlockBounds, poison: Poison, now_ms: int) -> OutRecord:
     """The same poison always gives the same rejection id, however often it is met."""
     name = f"{bounds.topic}:{bounds.partition}:{poison.offset}"
+    is_too_large = len(poison.value) > PAYLOAD_BYTES_MAX
     record = RejectedRecord(
         rejection_id=str(uuid.uuid5(REJECTION_NAMESPACE, name)),
         project_id=poison.project_id,
@@ -192,7 +203,8 @@ def _dead_letter(bounds: BlockBounds, poison: Poison, now_ms: int) -> OutRecord:
         received_at_ms=poison.created_ms,
         rejected_at_ms=now_ms,
         payload_kind="record",
-        payload=poison.value,
+        payload=b"" if is_too_large else poison.value,
+        payload_withheld=is_too_large,
         payload_bytes=len(poison.value),
         event_count=poison.event_count,
         origin_topic=bounds.topic,

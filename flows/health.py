@@ -36,7 +36,10 @@ class FlowHealth:
         lag = sum(lags)
         committed_at = sum(_samples("gosight_flow_last_commit_timestamp_seconds"))
         age_s = self._clock() - committed_at if committed_at else None
-        is_stalled = lag > 0 and age_s is not None and age_s > STALLED_AFTER_S
+        writing_since = sum(_samples("gosight_flow_writing_since_timestamp_seconds"))
+        is_stuck = writing_since > 0 and self._clock() - writing_since > STALLED_AFTER_S
+        is_behind = lag > 0 and age_s is not None and age_s > STALLED_AFTER_S
+        is_stalled = is_stuck or is_behind
         return {
             # A partition that is read has a lag, be it 0.
             "ready": self._is_started and bool(lags) and not is_stalled,

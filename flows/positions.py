@@ -7,7 +7,7 @@ group whose offsets were lost or reset does not start again from the beginning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import stamina
 
@@ -30,20 +30,28 @@ class CheckedPositions:
     """A `PositionStore` that asks the event store, too, where to start."""
 
     def __init__(
-        self, committed: PositionStore, store: EventStore, retry_seconds_max: float = 60.0
+        self,
+        committed: PositionStore,
+        store: EventStore,
+        retry_seconds_max: float = 60.0,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._committed = committed
         self._store = store
         self._retry_seconds_max = retry_seconds_max
+        self._is_stopping = is_stopping
 
     def load(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Position]:
         """See `PositionStore.load`; waits for servers that are just starting."""
         for attempt in stamina.retry_context(
-            on=RetryableError, attempts=None, timeout=self._retry_seconds_max, wait_max=2.0
+            on=self._is_passing, attempts=None, timeout=self._retry_seconds_max, wait_max=2.0
         ):
             with attempt:
                 return self._load(topic, partitions)
         raise AssertionError("a retry context ends with a result or an error")
+
+    def _is_passing(self, error: Exception) -> bool:
+        return isinstance(error, RetryableError) and not self._is_stopping()
 
     def _load(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Position]:
         committed = self._committed.load(topic, partitions)

@@ -110,6 +110,7 @@ def build(settings: FlowSettings, is_stopping: Callable[[], bool] = lambda: Fals
     positions = CheckedPositions(
         KafkaPositionStore(settings.kafka_brokers, group),
         ClickHouseEventStore(connect(settings.clickhouse_url)),
+        is_stopping=is_stopping,
     )
     source = KafkaSource(
         settings.kafka_brokers,

@@ -14,7 +14,12 @@ from ingest_gateway.request import BodyForm
 from ingest_gateway.unpack import unpack
 from ingest_gateway.wire import Span, TooManyError, WireError, find_spans
 from schemas.codec import CodecError, decode_batch, decode_batch_as_sent
-from schemas.json_batch import JsonBatchError, JsonFault, batch_from_json
+from schemas.json_batch import (
+    JsonBatchError,
+    JsonBatchTooLargeError,
+    JsonFault,
+    batch_from_json,
+)
 from schemas.reasons import RejectReason
 from schemas.v1.events_pb2 import Event
 from schemas.v1.ingest_pb2 import EventBatch
@@ -103,7 +108,9 @@ def decode(body: bytes, encoding: str, form: BodyForm, limits: DecodeLimits) -> 
 
 def _decode_json(body: bytes, limits: DecodeLimits) -> Decoded:
     try:
-        batch = batch_from_json(body, limits.batch_events_max)
+        batch = batch_from_json(body, limits.batch_events_max, limits.unpacked_bytes_max)
+    except JsonBatchTooLargeError:
+        raise RefusedError(ErrorKind.TOO_LARGE) from None
     except JsonBatchError:
         raise RefusedError(ErrorKind.INVALID_BODY) from None
     items = [

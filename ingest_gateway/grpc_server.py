@@ -8,6 +8,7 @@ Source: events.md, sections 1 and 7.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class GrpcOptions:
     replay_body_bytes_max: int = 2 * 1024 * 1024
     request_timeout_s: float = 10.0
     streams_max: int = 1_000
+    is_port_shared: bool = True
 
 
 class GrpcHandlers:
@@ -92,7 +94,16 @@ class GrpcHandlers:
         sender = _sender(context)
         total = IngestResult(BodyForm.PROTOBUF)
         is_empty = True
-        async for body in bodies:
+        while True:
+            try:
+                async with asyncio.timeout(self._options.request_timeout_s):
+                    body = await anext(bodies, None)
+            except TimeoutError:
+                # A stream that says nothing holds one of the places that all clients share.
+                self._metrics.batches[ErrorKind.TIMEOUT.value.lower()] += 1
+                return IngestResult(BodyForm.PROTOBUF, ErrorKind.TIMEOUT)
+            if body is None:
+                break
             is_empty = False
             result = await self._ingest(body, sender, limit, ingest)
             if result.error is not None:
@@ -128,14 +139,14 @@ class GrpcHandlers:
 async def start_grpc(handlers: GrpcHandlers, address: str, options: GrpcOptions) -> Any:
     """Listen on `address` (host:port, port 0 for any); gives (server, port).
 
-    Several processes may share the port.
+    Several processes may share the port if the options say so.
 
     Raises:
         OSError: the port cannot be had.
     """
     server = grpc.aio.server(
         options=[
-            ("grpc.so_reuseport", 1),
+            ("grpc.so_reuseport", int(options.is_port_shared)),
             ("grpc.max_receive_message_length", options.replay_body_bytes_max + 1024),
             ("grpc.compression_enabled_algorithms_bitset", IDENTITY_ONLY),
             ("grpc.max_metadata_size", 16 * 1024),

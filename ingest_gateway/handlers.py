@@ -127,7 +127,8 @@ class HttpHandlers:
         except RefusedError as error:
             self._metrics.batches[error.kind.value.lower()] += 1
             result = IngestResult(BodyForm.PROTOBUF, error.kind, error.retry_after_s)
-        headers = cors_headers(origin)
+        is_foreign = result.error is ErrorKind.ORIGIN_NOT_ALLOWED
+        headers = {} if is_foreign else cors_headers(origin)
         retry_after = retry_after_text(result)
         if retry_after is not None:
             headers["Retry-After"] = retry_after
@@ -166,7 +167,8 @@ class HttpHandlers:
         try:
             key = await self._ingestor.find_project(sender)
         except RefusedError as error:
-            return _http_response(request, IngestResult(BodyForm.JSON, error.kind))
+            refused = IngestResult(BodyForm.JSON, error.kind, error.retry_after_s)
+            return _http_response(request, refused)
         return web.Response(
             body=msgspec.json.encode(public_config(key.settings)),
             content_type="application/json",

@@ -7,6 +7,7 @@ that it can be done again. Source: events.md, section 8.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID, uuid5
@@ -25,6 +26,9 @@ from schemas.v1.pipeline_pb2 import ErrorEvent, RawBatch, RejectedRecord
 from schemas.v1.replay_pb2 import ReplayChunk
 
 REJECTION_NAMESPACE = UUID("5f0ab9b6-7c0e-5d0e-9a5b-2f8c0d6a4c11")
+# Well under the topic's bound for a record, whatever the facts and the framing add.
+RECORD_EVENT_BYTES_MAX = 2 * 1024 * 1024
+EVENTS_ALWAYS_FITTING = 20  # Of 64 KiB at most, they are 1.25 MiB.
 EVENT_ID_CHARACTERS_MAX = 128  # Of a refused event's id, which nobody has checked.
 
 
@@ -46,7 +50,7 @@ def raw_records(
     messages merge, and what stands last wins. Its bytes are the client's own if the batch says all
     that they say, nothing was changed in it and no key is inside; else it is written anew.
     """
-    if judged.is_whole and decoded.batch is not None:
+    if judged.is_whole and decoded.batch is not None and _fits(judged.accepted):
         session = judged.accepted[0].session_id
         server = _server_facts(project, facts, session, len(judged.accepted))
         value = _batch_bytes(decoded, judged, decoded.batch) + server.SerializeToString()
@@ -55,13 +59,38 @@ def raw_records(
     for event in judged.accepted:
         sessions.setdefault(event.session_id, []).append(event)
     records: list[OutRecord] = []
-    for session, events in sessions.items():
-        raw = _server_facts(project, facts, session, len(events))
-        raw.sent_at = decoded.sent_at_ms
-        raw.sdk_version = decoded.sdk_version
-        raw.events.extend(events)
-        records.append(_raw_record(project, facts, session, len(events), raw.SerializeToString()))
+    for session, all_events in sessions.items():
+        for events in _pieces(all_events):
+            raw = _server_facts(project, facts, session, len(events))
+            raw.sent_at = decoded.sent_at_ms
+            raw.sdk_version = decoded.sdk_version
+            raw.events.extend(events)
+            value = raw.SerializeToString()
+            records.append(_raw_record(project, facts, session, len(events), value))
     return records
+
+
+def _fits(events: Sequence[Event]) -> bool:
+    """Few events always fit: each was judged not to be too large."""
+    return (
+        len(events) <= EVENTS_ALWAYS_FITTING
+        or sum(event.ByteSize() for event in events) <= RECORD_EVENT_BYTES_MAX
+    )
+
+
+def _pieces(events: Sequence[Event]) -> Iterator[list[Event]]:
+    """The events in order, in pieces that each fit into one record."""
+    piece: list[Event] = []
+    size = 0
+    for event in events:
+        event_size = event.ByteSize()
+        if piece and size + event_size > RECORD_EVENT_BYTES_MAX:
+            yield piece
+            piece, size = [], 0
+        piece.append(event)
+        size += event_size
+    if piece:
+        yield piece
 
 
 def _batch_bytes(decoded: Decoded, judged: Judged, batch: EventBatch) -> bytes:

@@ -134,7 +134,12 @@ class GatewayService:
             await self._serve(metrics_app, metrics_port, is_shared=False)
         grpc_port: int | None = None
         if settings.grpc_port >= 0:
-            options = GrpcOptions(settings.body_bytes_max, REPLAY_BODY_BYTES_MAX)
+            options = GrpcOptions(
+                settings.body_bytes_max,
+                REPLAY_BODY_BYTES_MAX,
+                request_timeout_s=settings.request_timeout_s,
+                is_port_shared=settings.processes > 1,
+            )
             address = f"{settings.listen_host}:{settings.grpc_port}"
             grpc_handlers = GrpcHandlers(ingestor, self.metrics, options)
             self._grpc_server, grpc_port = await start_grpc(grpc_handlers, address, options)

@@ -28,6 +28,7 @@ __all__ = [
     "DEPTH_MAX",
     "JsonBatch",
     "JsonBatchError",
+    "JsonBatchTooLargeError",
     "JsonFault",
     "batch_from_json",
     "batch_to_json",
@@ -52,6 +53,10 @@ _encode = msgspec.json.Encoder().encode
 
 class JsonBatchError(CodecError):
     """The body is no batch at all: no JSON, nested too deeply, no object, or without events."""
+
+
+class JsonBatchTooLargeError(JsonBatchError):
+    """What the batch says for all its events would grow beyond the bound in each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +106,16 @@ class _EventError(Exception):
         self.detail = detail
 
 
-def batch_from_json(body: bytes, events_max: int | None = None) -> JsonBatch:
+def batch_from_json(
+    body: bytes, events_max: int | None = None, shared_bytes_max: int | None = None
+) -> JsonBatch:
     """Read a batch; `events_max` + 1 events at most are read, so that too many cost no more.
+
+    `shared_bytes_max` bounds what the batch's own values take once they are in all its events.
 
     Raises:
         JsonBatchError: the body is no batch.
+        JsonBatchTooLargeError: its own values are too much for so many events.
     """
     if nesting_exceeds(body, DEPTH_MAX):
         raise JsonBatchError(f"nested more than {DEPTH_MAX} deep")
@@ -118,6 +128,10 @@ def batch_from_json(body: bytes, events_max: int | None = None) -> JsonBatch:
     if events_max is not None:
         del events[events_max + 1 :]
     shared = _read_shared(document)
+    if shared_bytes_max is not None:
+        spread_bytes = len(_encode(shared.json)) * len(events) if shared.json else 0
+        if spread_bytes > shared_bytes_max:
+            raise JsonBatchTooLargeError("the batch's own values are too much for so many events")
     return JsonBatch(
         project_key=_text_of(document, "project_key"),
         sent_at=_sent_at_of(document),

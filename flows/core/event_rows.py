@@ -33,6 +33,7 @@ from schemas.identifiers import corrected_time_ms
 from schemas.log import PolledBatch
 from schemas.payload_text import EMPTY_JSON
 from schemas.reasons import RejectReason
+from schemas.records import RETENTION_DAYS_MAX
 from schemas.v1.common_pb2 import DeviceInfo, DeviceType, PageContext
 from schemas.v1.events_pb2 import Event
 from schemas.v1.pipeline_pb2 import RawBatch
@@ -40,6 +41,7 @@ from schemas.v1.pipeline_pb2 import RawBatch
 MINUTE_MS = 60_000
 UINT32_MAX = 4_294_967_295
 CACHE_ENTRIES = 50_000
+TIME_MS_END = 4_102_444_800_000  # The year 2100.
 
 _DEVICE_NAMES = {
     DeviceType.DEVICE_TYPE_UNSPECIFIED: "",
@@ -145,6 +147,7 @@ class RecordFacts:
     offset: int
     project_id: str
     session_id: str
+    received_at_ms: int
     minute_ms: int  # Start of the minute of receipt.
     row_first: int
     row_end: int
@@ -300,8 +303,10 @@ class RowBuilder:
 
     def _add_record(self, rows: _Rows, polled: PolledBatch, offset: int, value: bytes) -> None:
         raw = decode_raw(value)
-        if not raw.project_id or not raw.received_at_ms:
+        if not raw.project_id or not 0 < raw.received_at_ms < TIME_MS_END:
             raise CodecError("the record lacks the gateway's facts")
+        if not 0 <= raw.retain_days <= RETENTION_DAYS_MAX or raw.event_count < 0:
+            raise CodecError("the record's facts are out of their bounds")
         session_id = session_uuid_of(raw)
         place = self._find_place(raw.client_ip)
         request = (
@@ -329,6 +334,7 @@ class RowBuilder:
                 offset,
                 raw.project_id,
                 session_id,
+                raw.received_at_ms,
                 minute_ms,
                 row_first,
                 rows.row_count,
@@ -359,9 +365,8 @@ class RowBuilder:
 
         event_ids, event_types, timestamps, payloads, customs, indexes = rows.dense.values()
         event_types.append(kind)
-        timestamps.append(
-            corrected_time_ms(event.timestamp.millis, raw.sent_at, raw.received_at_ms)
-        )
+        at_ms = corrected_time_ms(event.timestamp.millis, raw.sent_at, raw.received_at_ms)
+        timestamps.append(at_ms if 0 <= at_ms < TIME_MS_END else raw.received_at_ms)
         payloads.append(payload_text)
         customs.append(custom_json(event.custom) if event.custom else EMPTY_JSON)
         indexes.append(index)

@@ -369,3 +369,13 @@ async def test_store_is_bounded() -> None:
     assert source.loads == loads + 1  # Forgotten long ago.
     assert await keys.find(f"{99:064d}") is None
     assert source.loads == loads + 1
+
+
+async def test_store_does_not_call_a_key_unknown_while_nobody_can_be_asked(store: Store) -> None:
+    """That a key was not there some minutes ago says nothing: it may have been made since."""
+    assert await store.keys.find("e" * 64) is None
+    await store.cache.forget("e" * 64)
+    store.source.is_away = store.cache.is_away = True
+    store.clock.now_s += 200.0
+    with pytest.raises(RetryableError):
+        await store.keys.find("e" * 64)

@@ -278,3 +278,50 @@ def test_any_crash_and_any_batching_store_each_event_once(
     assert ledger[Outcome.RECEIVED, ""] == (
         ledger[Outcome.STORED, ""] + ledger[Outcome.DUPLICATE, ""]
     )
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"retain_days": -1},
+        {"retain_days": 70_000},
+        {"received_at_ms": 2**62},
+        {"received_at_ms": -5},
+        {"event_count": -1},
+    ],
+)
+def test_facts_out_of_their_bounds_are_poison(facts: dict[str, int]) -> None:
+    """A foreign producer's nonsense is a dead letter, and its neighbours are stored."""
+    world = World()
+    good = make_raw([make_event("e1", "s1")], "s1")
+    bad = make_raw([make_event("e2", "s1")], "s1")
+    for name, value in facts.items():
+        setattr(bad, name, value)
+    world.log.append(raw_record(good))
+    world.log.append(replace(raw_record(bad), headers=(("events", b"1"),)))
+    world.run()
+    assert len(world.store.rows) == 1
+    (letter,) = [RejectedRecord.FromString(v) for v in world.log.values(EVENTS_REJECTED.name)]
+    assert letter.reason == RejectReason.UNDECODABLE
+
+
+def test_times_that_no_calendar_has_become_the_time_of_receipt() -> None:
+    """A time far outside is the client's error; the event is kept."""
+    world = World()
+    events = [make_event(f"e{at_ms}", "s1", at_ms=at_ms) for at_ms in (-(2**62), 2**62, -1)]
+    world.log.append(raw_record(make_raw(events, "s1", sent_at_ms=1)))
+    world.run()
+    times = {int(row["timestamp"].timestamp() * 1000) for row in world.store.rows}
+    assert len(world.store.rows) == 3
+    assert all(0 <= at_ms <= NOW_MS for at_ms in times)
+
+
+def test_a_poison_that_fits_into_no_letter_is_told_without_its_bytes() -> None:
+    """The flow goes on; the letter says how large it was."""
+    world = World()
+    good = raw_record(make_raw([make_event("e1", "s1")], "s1"))
+    world.log.append(replace(good, value=b"\xff" * EVENTS_RAW.max_message_bytes))
+    world.run()
+    (letter,) = [RejectedRecord.FromString(v) for v in world.log.values(EVENTS_REJECTED.name)]
+    assert (letter.payload, letter.payload_withheld) == (b"", True)
+    assert letter.payload_bytes == EVENTS_RAW.max_message_bytes

@@ -90,3 +90,10 @@ def test_a_ledger_covers_whole_minutes() -> None:
     """A range inside a minute is widened to that minute on both sides."""
     assert whole_minutes(Period(60_001, 119_000, "UTC")) == Period(60_000, 120_000, "UTC")
     assert whole_minutes(Period(60_000, 120_000, "UTC")) == Period(60_000, 120_000, "UTC")
+
+
+def test_an_end_before_all_calendars_is_a_fault() -> None:
+    """The default start would lie before the first year there is."""
+    with pytest.raises(ApiError) as raised:
+        parse_period(None, "0001-01-03", "UTC", NOW_MS)
+    assert "end_date" in raised.value.details

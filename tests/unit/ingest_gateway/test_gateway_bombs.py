@@ -7,6 +7,7 @@ import time
 import tracemalloc
 import zlib
 
+import msgspec
 import pytest
 from backports import zstd
 from hypothesis import given
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 
 from ingest_gateway.decode import DecodeLimits, body_form, decode
 from ingest_gateway.errors import ErrorKind, RefusedError
+from ingest_gateway.outgoing import RECORD_EVENT_BYTES_MAX, _fits, _pieces
 from ingest_gateway.request import BodyForm
 from ingest_gateway.unpack import encoding_name, unpack
 from ingest_gateway.wire import TooManyError, WireError, find_spans
+from schemas.v1.events_pb2 import Event
 from schemas.v1.ingest_pb2 import EventBatch
 from tests.gateway_world import World, make_batch
 
@@ -196,3 +199,39 @@ def test_large_replay_event_is_read_and_large_others_are_not() -> None:
 def test_first_byte_tells_the_form(body: bytes, form: BodyForm) -> None:
     """A batch and a JSON text never begin alike."""
     assert body_form(body) is form
+
+
+def shared_bomb(custom_bytes: int, events: int) -> bytes:
+    """A JSON batch whose own values are copied into each of its events."""
+    event = {"session_id": "s", "event_type": "page_hidden", "timestamp": 1, "page": {"path": "/"}}
+    return msgspec.json.encode({"custom": {"x": "y" * custom_bytes}, "events": [event] * events})
+
+
+def test_values_of_a_batch_are_not_copied_without_bound() -> None:
+    """A megabyte that each of 200 events would carry is refused before it is copied."""
+    body = gzip.compress(shared_bomb(1_000_000, 200))
+    assert len(body) < 2_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedError) as raised:
+            decode(body, "gzip", BodyForm.JSON, DecodeLimits())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert raised.value.kind is ErrorKind.TOO_LARGE
+    assert peak < 20_000_000
+    assert (
+        len(decode(shared_bomb(1_000, 200), "identity", BodyForm.JSON, DecodeLimits()).items) == 200
+    )
+
+
+def test_a_large_batch_goes_out_in_records_that_fit() -> None:
+    """More than a record holds becomes several records, nothing left out, in order."""
+    events = [Event(event_id=f"e{i}", custom={"k": "v" * 9_000}) for i in range(400)]
+    pieces = list(_pieces(events))
+    assert [event for piece in pieces for event in piece] == events
+    assert len(pieces) == 2
+    for piece in pieces:
+        assert sum(event.ByteSize() for event in piece) <= RECORD_EVENT_BYTES_MAX
+    assert not _fits(events)
+    assert _fits(events[:20])

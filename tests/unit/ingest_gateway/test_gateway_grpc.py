@@ -157,3 +157,21 @@ async def test_stream_ends_at_the_first_error(world: World, client: Client) -> N
         await client.stream("SendEvents", bodies)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert len(world.sink.raw()) == 1
+
+
+async def test_a_silent_stream_gives_its_place_back(world: World) -> None:
+    """A client that opens a stream and says nothing is ended, so that others are served."""
+    options = GrpcOptions(request_timeout_s=0.2, streams_max=1)
+    handlers = GrpcHandlers(world.ingestor, world.metrics, options)
+    server, port = await start_grpc(handlers, "127.0.0.1:0", options)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            silent = channel.stream_unary(SERVICE + "SendEvents")(timeout=10)
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await silent
+            assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            assert raised.value.details() == "TIMEOUT"
+            body = make_batch(1).SerializeToString()
+            assert (await Client(channel).send_batch(body)).events_accepted == 1
+    finally:
+        await server.stop(None)
