@@ -20,7 +20,7 @@ from samples import GEO_DATABASE
 
 if TYPE_CHECKING:
     from cli.demo_run import DemoResult
-    from cli.machine import Addresses
+    from cli.machine import Addresses, OneMachine
 
 
 def demo(
@@ -50,7 +50,7 @@ def demo(
             if not once:
                 _print(result, addresses, once=False, as_json=as_json)
 
-        sending = _Sending(addresses, report, machine.request_stop, stops=once)
+        sending = _Sending(addresses, report, machine, stops=once)
         sending.start()
         code = machine.run()
     if not sending.is_done or code != 0:
@@ -71,14 +71,14 @@ class _Sending(threading.Thread):
         self,
         addresses: Addresses,
         report: Callable[[DemoResult], None],
-        request_stop: Callable[[], None],
+        machine: OneMachine,
         *,
         stops: bool,
     ) -> None:
         super().__init__(name="sending", daemon=True)
         self._addresses = addresses
         self._report = report
-        self._request_stop = request_stop
+        self._machine = machine
         self._stops = stops
         self.result: DemoResult | None = None
         self.fault: str | None = None
@@ -89,17 +89,20 @@ class _Sending(threading.Thread):
         from cli.demo_run import StillMissingError
         from cli.sending import SendingError
 
+        fault: str | None = "sending ended unexpectedly"
         try:
             self.result = _send(self._addresses)
             self._report(self.result)
+            fault = None
         except (SendingError, StillMissingError) as error:
-            self.fault = str(error)
+            fault = str(error)
         finally:
-            if self.result is None and self.fault is None:
-                self.fault = "sending ended unexpectedly"
-            self.is_done = True
+            # What fails because everything is being stopped is no fault.
+            if fault is None or not self._machine.is_stop_requested:
+                self.fault = fault
+                self.is_done = True
             if self._stops or self.fault is not None:
-                self._request_stop()
+                self._machine.request_stop()
 
 
 def _environment() -> dict[str, str]:

@@ -124,6 +124,11 @@ class OneMachine:
             self.stop()
         return EXIT_GAVE_UP if self._servers_failed else code
 
+    @property
+    def is_stop_requested(self) -> bool:
+        """Whether it is stopping, or will stop as soon as it runs."""
+        return self._is_stop_requested
+
     def request_stop(self) -> None:
         """Make `start` and `run` return soon; may be called from a signal handler."""
         self._is_stop_requested = True
