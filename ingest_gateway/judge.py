@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ingest_gateway.decode import Decoded, Faulty
+from schemas.event_types import ERROR_TYPES
 from schemas.privacy import Scrubber, scrubber_of
 from schemas.reasons import RejectReason
 from schemas.records import ProjectKey, ProjectSettings
@@ -20,14 +21,6 @@ from schemas.validate import clip_event, validate_event
 
 FAULTY_TEXT_BYTES_MAX = 8 * 1024  # privacy.md, section 5: as much as is scrubbed of one text.
 REPLAY = int(EventType.EVENT_TYPE_REPLAY)
-ERROR_TYPES = frozenset(
-    {
-        EventType.EVENT_TYPE_JS_ERROR,
-        EventType.EVENT_TYPE_UNHANDLED_REJECTION,
-        EventType.EVENT_TYPE_RESOURCE_ERROR,
-        EventType.EVENT_TYPE_CONSOLE_ERROR,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
