@@ -41,9 +41,3 @@ def time_text(at_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds. Source: api.md, section 1."""
     moment = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def ms_of(moment: datetime) -> int:
-    """Milliseconds of a moment read from ClickHouse; a moment without zone is UTC."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1000)

@@ -16,8 +16,7 @@ import pyarrow as pa
 from connectors.errors import RetryableError
 from connectors.event_store import BlockBounds, LedgerEntry, SessionKey
 from connectors.kafka_log import Position
-
-MINUTE_MS = 60_000
+from connectors.live_counters import MINUTE_MS
 
 
 class MemoryEventStore:

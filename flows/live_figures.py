@@ -15,10 +15,9 @@ from connectors.event_store import EventStore
 from connectors.live_counters import LiveCounters
 from connectors.telemetry import get_logger
 from flows.core.blocks import Block
-from flows.core.event_rows import EnrichedChunk, minute_of
+from flows.core.event_rows import MINUTE_MS, EnrichedChunk, minute_of
 
 LIVE_MINUTES = 5
-MINUTE_MS = 60_000
 PageMinute = tuple[str, str, int]
 
 

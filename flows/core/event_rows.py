@@ -39,7 +39,6 @@ from schemas.v1.events_pb2 import Event
 from schemas.v1.pipeline_pb2 import RawBatch
 
 MINUTE_MS = 60_000
-UINT32_MAX = 4_294_967_295
 CACHE_ENTRIES = 50_000
 TIME_MS_END = 4_102_444_800_000  # The year 2100.
 
@@ -52,7 +51,6 @@ _DEVICE_NAMES = {
 
 _TIME = pa.timestamp("ms", tz="UTC")
 _TEXT = pa.string()
-_SMALL = pa.dictionary(pa.int32(), pa.string())
 
 # Columns with a value of their own for every event.
 DENSE_TYPES: dict[str, pa.DataType] = {
