@@ -21,6 +21,7 @@ from schemas.text_fields import (
     Shape,
     TextField,
 )
+from schemas.v1.closed_pb2 import GlanceEvent
 from schemas.v1.events_pb2 import Event
 
 MAP_KEYS_MAX = 50
@@ -41,18 +42,7 @@ def clip_event(event: Event) -> bool:
     Of a map with too many keys the first ones in alphabetical order stay. Keys that are too long
     are dropped with their values, not cut: cutting could make two keys the same.
     """
-    # One look at all of them together: only when that fails, each is looked at.
-    ids = "".join(
-        (
-            event.user_id,
-            event.anonymous_id,
-            event.page_view_id,
-            event.channel_type,
-            event.external_id,
-            event.handshake_token,
-        )
-    )
-    changed = (len(ids) > ID_CHARS_MAX or "\0" in ids) and _clip_ids(event)
+    changed = not do_ids_fit(event) and _clip_ids(event)
     if _clip_known(event.page, PAGE_FIELDS):
         changed = True
     if _clip_known(event.device, DEVICE_FIELDS):
@@ -67,9 +57,24 @@ def clip_event(event: Event) -> bool:
             changed = True
     elif member is not None:
         fields = PAYLOAD_FIELDS.get(member)
-        if fields is not None and _clip_message(getattr(event, member), fields):
+        if fields is not None and clip_message(getattr(event, member), fields):
             changed = True
     return changed
+
+
+def do_ids_fit(event: Event | GlanceEvent) -> bool:
+    """Whether all ids of an event fit, by one look at them together; False says nothing."""
+    ids = "".join(
+        (
+            event.user_id,
+            event.anonymous_id,
+            event.page_view_id,
+            event.channel_type,
+            event.external_id,
+            event.handshake_token,
+        )
+    )
+    return len(ids) <= ID_CHARS_MAX and "\0" not in ids
 
 
 def _clip_ids(event: Event) -> bool:
@@ -86,7 +91,7 @@ def _clip_known(message: Any, fields: tuple[TextField, ...]) -> bool:
     key = message.SerializeToString()
     if key in _fitting:
         return False
-    if _clip_message(message, fields):
+    if clip_message(message, fields):
         return True
     if len(key) <= FITTING_MESSAGE_BYTES_MAX:
         if len(_fitting) >= FITTING_MESSAGES_MAX:
@@ -95,7 +100,8 @@ def _clip_known(message: Any, fields: tuple[TextField, ...]) -> bool:
     return False
 
 
-def _clip_message(message: Any, fields: tuple[TextField, ...]) -> bool:
+def clip_message(message: Any, fields: tuple[TextField, ...]) -> bool:
+    """Cut the texts of a message in place, by the list of its fields; True if anything changed."""
     changed = False
     for name, shape, _, chars_max, inner in fields:
         value = getattr(message, name)

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from schemas.identifiers import derived_event_uuid, event_uuid, session_uuid
 from schemas.payload_text import custom_json, payload_json
 from schemas.utf8_repair import RepairError, repair_utf8
+from schemas.v1.closed_pb2 import ClosedRawBatch
 from schemas.v1.events_pb2 import Event
 from schemas.v1.ingest_pb2 import EventBatch
 from schemas.v1.pipeline_pb2 import RawBatch
@@ -25,6 +26,7 @@ __all__ = [
     "custom_json",
     "decode_batch",
     "decode_batch_as_sent",
+    "decode_closed",
     "decode_raw",
     "event_identity",
     "normal_session_id",
@@ -103,12 +105,28 @@ def decode_raw(value: bytes) -> RawBatch:
         raise CodecError("not a RawBatch") from error
 
 
+def decode_closed(value: bytes) -> ClosedRawBatch:
+    """The value of a record of gosight.events.raw, its inner messages left closed.
+
+    Raises:
+        CodecError: it is no RawBatch. What is inside of the closed messages is not looked at.
+    """
+    try:
+        raw = ClosedRawBatch.FromString(value)
+        if raw.ByteSize() != len(value):
+            # A field stands twice, maybe a message, which must be merged with its other half.
+            raw = ClosedRawBatch.FromString(RawBatch.FromString(value).SerializeToString())
+    except DecodeError as error:
+        raise CodecError("not a RawBatch") from error
+    return raw
+
+
 def normal_session_id(raw: RawBatch) -> str:
     """The session id to store for all events of this record."""
     return session_uuid(raw.project_id, raw.session_id)
 
 
-def event_identity(raw: RawBatch, event: Event) -> str:
+def event_identity(raw: RawBatch | ClosedRawBatch, event: Event) -> str:
     """The event id to store for one event of this record."""
     session_text = event.session_id or raw.session_id
     if event.event_id:

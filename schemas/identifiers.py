@@ -18,7 +18,7 @@ SESSION_NAMESPACE = UUID("55b1d11d-2326-581e-83dc-b186f5123d3a")
 SKEW_TOLERATED_MS = 2_000  # Smaller differences of clocks are the network's.
 AHEAD_TOLERATED_MS = 60_000  # A later event time is a wrong clock, whatever `sent_at` says.
 
-_is_canonical_uuid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+is_canonical_uuid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 
 
@@ -28,11 +28,18 @@ def event_uuid(project_id: str, session_text: str, event_text: str) -> str:
     A UUID stays itself, in lower case; any other text becomes a UUIDv5 of project, session text
     (as sent) and event text. For a missing id see `derived_event_uuid`.
     """
-    if _is_canonical_uuid(event_text):
+    if is_canonical_uuid(event_text):
         return event_text
     if _is_uuid(event_text):
         return event_text.lower()
     return _uuid5(EVENT_NAMESPACE, f"{project_id}|{session_text}|{event_text}")
+
+
+def as_uuid(text: str) -> str:
+    """A UUID in lower case; empty for any other text."""
+    if is_canonical_uuid(text):
+        return text
+    return text.lower() if _is_uuid(text) else ""
 
 
 def derived_event_uuid(
@@ -51,7 +58,7 @@ def derived_event_uuid(
 
 def session_uuid(project_id: str, session_text: str) -> str:
     """The session id to store; a UUID stays itself in lower case, other text becomes a UUIDv5."""
-    if _is_canonical_uuid(session_text):
+    if is_canonical_uuid(session_text):
         return session_text
     if _is_uuid(session_text):
         return session_text.lower()
@@ -76,6 +83,18 @@ def sha256_hex(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def clock_shift_ms(sent_at_ms: int, received_at_ms: int) -> int:
+    """What to add to the times of a batch: how far its client's clock is behind the server's.
+
+    0 if the network explains the difference, or if `sent_at_ms` is 0 or less, which means unknown.
+    """
+    if sent_at_ms > 0:
+        skew_ms = received_at_ms - sent_at_ms
+        if skew_ms > SKEW_TOLERATED_MS or skew_ms < -SKEW_TOLERATED_MS:
+            return skew_ms
+    return 0
+
+
 def corrected_time_ms(timestamp_ms: int, sent_at_ms: int, received_at_ms: int) -> int:
     """The time of an event by the server's clock.
 
@@ -83,10 +102,7 @@ def corrected_time_ms(timestamp_ms: int, sent_at_ms: int, received_at_ms: int) -
     network explains. `sent_at_ms` of 0 or less means unknown: no correction. What is still more
     than a minute after receipt becomes the time of receipt.
     """
-    if sent_at_ms > 0:
-        skew_ms = received_at_ms - sent_at_ms
-        if skew_ms > SKEW_TOLERATED_MS or skew_ms < -SKEW_TOLERATED_MS:
-            timestamp_ms += skew_ms
+    timestamp_ms += clock_shift_ms(sent_at_ms, received_at_ms)
     if timestamp_ms > received_at_ms + AHEAD_TOLERATED_MS:
         return received_at_ms
     return timestamp_ms

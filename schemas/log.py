@@ -23,8 +23,7 @@ class PolledBatch:
 
     `keys`, `created_ms` (the broker's time stamp) and `event_counts` (the header `events`: how many
     events the record stands for) can be read even where a value cannot.
-    `pinned_last` is set while a block that was begun before a restart is read again: all records
-    of this batch belong to the block that ends at that offset.
+    `epoch` numbers the holding of the partition under which the records were read.
     """
 
     topic: str
@@ -34,12 +33,10 @@ class PolledBatch:
     keys: Sequence[bytes]
     created_ms: Sequence[int]
     event_counts: Sequence[int]
-    pinned_last: int | None = None
+    epoch: int = 0
 
     @classmethod
-    def of(
-        cls, topic: str, partition: int, records: Sequence[Fetched], pinned_last: int | None = None
-    ) -> Self:
+    def of(cls, topic: str, partition: int, records: Sequence[Fetched], *, epoch: int = 0) -> Self:
         """Turn rows into columns; `records` is not empty."""
         offsets, values, keys, created_ms, event_counts = zip(*records, strict=True)
-        return cls(topic, partition, offsets, values, keys, created_ms, event_counts, pinned_last)
+        return cls(topic, partition, offsets, values, keys, created_ms, event_counts, epoch)

@@ -4,7 +4,7 @@ In: messages of package `gosight`. Out: compact JSON text with sorted keys: fiel
 proto files, enums as lower-case short names, bytes as base64, numbers that JSON cannot hold as
 null. A field with explicit presence appears if it was set; a number, truth value or enum without
 presence always; a text without presence always in a payload itself, but not empty inside of its
-parts; an empty list or map never. Pure; holds one bounded cache of pure results.
+parts; an empty list or map never. Pure.
 
 Driven by tables made from the descriptors at import: a new field needs no change here.
 """
@@ -23,8 +23,6 @@ from schemas.v1.common_pb2 import TargetElement
 from schemas.v1.events_pb2 import Event, MouseMovePayload
 
 EMPTY_JSON = "{}"
-TARGETS_MAX = 8_192  # Elements of pages repeat: each is written once.
-TARGET_BYTES_MAX = 1_024
 
 ObjectBuilder = Callable[[Any], dict[str, Any]]
 
@@ -34,8 +32,7 @@ _pack_float = struct.Struct("<f").pack
 _unpack_float = struct.Struct("<f").unpack
 
 # What to do with one field, in the order in which the loop below asks.
-_PLAIN, _TEXT, _SET, _MESSAGE, _TARGET, _ENUM, _FLOAT, _SET_FLOAT = range(8)
-_MAP, _LIST, _MESSAGES = range(8, 11)
+_PLAIN, _TEXT, _SET, _MESSAGE, _ENUM, _FLOAT, _SET_FLOAT, _MAP, _LIST, _MESSAGES = range(10)
 
 
 def short_names(descriptor: EnumDescriptor) -> dict[int, str]:
@@ -64,8 +61,6 @@ def _step(field: FieldDescriptor) -> tuple[str, int, Any]:
             return field.name, _MAP, None
         if field.is_repeated:
             return field.name, _MESSAGES, object_builder(field.message_type)
-        if field.message_type is TargetElement.DESCRIPTOR:
-            return field.name, _TARGET, None
         return field.name, _MESSAGE, object_builder(field.message_type)
     if field.is_repeated:
         return field.name, _LIST, None
@@ -101,9 +96,6 @@ def object_builder(descriptor: Descriptor, *, keeps_empty_texts: bool = False) -
             elif kind == _MESSAGE:
                 if has(name):
                     result[name] = extra(getattr(message, name))
-            elif kind == _TARGET:
-                if has(name):
-                    result[name] = _target(getattr(message, name))
             elif kind == _ENUM:
                 number = getattr(message, name)
                 result[name] = extra.get(number, number)
@@ -124,20 +116,7 @@ def object_builder(descriptor: Descriptor, *, keeps_empty_texts: bool = False) -
     return build
 
 
-_build_target = object_builder(cast(Descriptor, TargetElement.DESCRIPTOR))
-_targets: dict[bytes, msgspec.Raw] = {}
-
-
-def _target(target: TargetElement) -> msgspec.Raw:
-    key = target.SerializeToString()
-    known = _targets.get(key)
-    if known is None:
-        known = msgspec.Raw(_encode(_build_target(target)))
-        if len(key) <= TARGET_BYTES_MAX:
-            if len(_targets) >= TARGETS_MAX:
-                _targets.clear()
-            _targets[key] = known
-    return known
+target_object = object_builder(cast(Descriptor, TargetElement.DESCRIPTOR))
 
 
 def _mouse_move(payload: MouseMovePayload) -> dict[str, Any]:
@@ -164,7 +143,12 @@ def payload_json(event: Event) -> str:
     member = event.WhichOneof("payload")
     if member is None:
         return EMPTY_JSON
-    return _encode(PAYLOAD_BUILDERS[member](getattr(event, member))).decode()
+    return member_json(member, getattr(event, member))
+
+
+def member_json(member: str, payload: Message) -> str:
+    """A payload as stored, by its name in the oneof."""
+    return _encode(PAYLOAD_BUILDERS[member](payload)).decode()
 
 
 def custom_json(custom: Mapping[str, str]) -> str:

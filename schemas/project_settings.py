@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from schemas.detection_settings import parse_detection
 from schemas.patterns import CUSTOM_PATTERNS_MAX, PatternError, compile_custom
 from schemas.privacy import IP_METHODS
 from schemas.records import (
@@ -23,6 +24,7 @@ from schemas.records import (
 )
 from schemas.settings_checks import (
     Problems,
+    check_currency,
     check_flag,
     check_globs,
     check_number,
@@ -116,6 +118,22 @@ def parse_settings(document: Mapping[str, Any]) -> ProjectSettings:
         retain_days=retain_days,
         document=dict(document),
     )
+
+
+def settings_problems(document: Mapping[str, Any]) -> list[str]:
+    """All that is wrong with a document that someone wants to save, a line each.
+
+    More than `parse_settings` refuses: what a document already says about detectors or money must
+    not stop the gateway, which does not need it (`schemas.detection_settings`).
+    """
+    problems: Problems = []
+    try:
+        parse_settings(document)
+    except SettingsError as error:
+        problems.extend(error.problems)
+    parse_detection(check_section(document, "insights", problems), problems)
+    check_currency(document, problems)
+    return problems
 
 
 def public_config(settings: ProjectSettings) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Stage(StrEnum):
     SESSIONS = "sessions"
     INSIGHTS = "insights"
     REPLAY = "replay"
+    ALERTS = "alerts"
 
 
 class Outcome(StrEnum):

@@ -137,7 +137,7 @@ class Scrubber:
         member = event.WhichOneof("payload")
         if member is not None:
             fields = PAYLOAD_FIELDS.get(member)
-            if fields is not None and self._scrub_message(getattr(event, member), fields):
+            if fields is not None and self.scrub_message(getattr(event, member), fields):
                 changed = True
         return changed
 
@@ -146,7 +146,7 @@ class Scrubber:
         key = message.SerializeToString()
         if key in self._clean_messages:
             return False
-        if self._scrub_message(message, fields):
+        if self.scrub_message(message, fields):
             return True
         if len(key) <= CLEAN_MESSAGE_BYTES_MAX:
             if len(self._clean_messages) >= CLEAN_MESSAGES_MAX:
@@ -154,7 +154,8 @@ class Scrubber:
             self._clean_messages.add(key)
         return False
 
-    def _scrub_message(self, message: Any, fields: tuple[TextField, ...]) -> bool:
+    def scrub_message(self, message: Any, fields: tuple[TextField, ...]) -> bool:
+        """Scrub the texts of a message in place, by the list of its fields; True if any changed."""
         changed = False
         for name, shape, kind, _, inner in fields:
             value = getattr(message, name)

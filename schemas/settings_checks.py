@@ -6,6 +6,7 @@ Each returns the value, or the default where the value is absent or bad; what is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 Problems = list[str]
 
 ITEM_CHARS_MAX = 1_024
+_CURRENCY = re.compile("[A-Z]{3}")
 
 
 def check_section(
@@ -35,6 +37,17 @@ def check_flag(
         return value
     problems.append(f"{path}{name}: must be true or false")
     return default
+
+
+def check_currency(document: Mapping[str, Any], problems: Problems) -> str:
+    """The project's currency in capitals; empty if none is set. Source: ISO 4217."""
+    value = document.get("currency", "")
+    if isinstance(value, str):
+        currency = value.strip().upper()
+        if not currency or _CURRENCY.fullmatch(currency):
+            return currency
+    problems.append("currency: must be three letters, as EUR")
+    return ""
 
 
 def check_number(

@@ -112,6 +112,18 @@ PAYLOAD_FIELDS: Mapping[str, tuple[TextField, ...]] = {
     for field in Event.DESCRIPTOR.oneofs_by_name["payload"].fields
     if (fields := _fields_of(cast(Descriptor, field.message_type)))
 }
+_MEASURES = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
+# Members with texts of which the same may come again. One that holds a measured time or another
+# fraction is new each time: remembering it would only push out what repeats.
+REPEATING_PAYLOADS = frozenset(
+    field.name
+    for field in Event.DESCRIPTOR.oneofs_by_name["payload"].fields
+    if field.name in PAYLOAD_FIELDS
+    and not any(
+        inner.name.endswith("_ms") or inner.cpp_type in _MEASURES
+        for inner in cast(Descriptor, field.message_type).fields
+    )
+)
 # Texts of the event itself that are not inside page, device, custom or payload. Ids of event and
 # session are not cut: odd ones become UUIDs anyway, and cutting could make two the same.
 EVENT_ID_FIELDS = (

@@ -1,8 +1,10 @@
 """The registry of Kafka topics: the only place where a topic name is written.
 
 Partitions, retention and keys: architecture document, section "Kafka topics"; `gosight.sessions`
-and `gosight.events.rejected` are additions, for session revisions and dead letters. Topics that
-hold personal data keep it for 7 days at most, but for errors, which are scrubbed and carry no user.
+`gosight.events.rejected`, `gosight.alerts.signals` and the topics named `.state` are additions, for
+session revisions, dead letters, what alert rules count, and what flows remember. Topics that hold
+personal data keep it for 7 days at most, but for errors, which are scrubbed and carry no user; a
+compacted topic forgets a key when told to.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ class Topic:
     """One topic: what is in it, who writes and reads it, and how it is created.
 
     `key` says what the record key is made of; records with equal keys keep their order.
-    `message` names the protobuf message of package `gosight` in the record's value.
+    `message` names the protobuf message of package `gosight` in the record's value (of a compacted
+    topic: what the value stands for).
     """
 
     name: str
@@ -28,6 +31,7 @@ class Topic:
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     max_message_bytes: int = 4 * 1024 * 1024
+    cleanup: str = "delete"  # Or compact: the last record of each key is kept, whatever its age.
 
 
 EVENTS_RAW = Topic(
@@ -37,7 +41,7 @@ EVENTS_RAW = Topic(
     key="project_id:session_id",
     message="RawBatch",
     producers=("ingest_gateway",),
-    consumers=("storage", "sessions", "insights"),
+    consumers=("storage", "behaviour"),
 )
 REPLAY_CHUNKS = Topic(
     name="gosight.replay.chunks",
@@ -63,7 +67,7 @@ EVENTS_REJECTED = Topic(
     retention_ms=7 * DAY_MS,
     key="project_id",
     message="RejectedRecord",
-    producers=("ingest_gateway", "storage"),
+    producers=("ingest_gateway", "storage", "results", "alert_delivery"),
     consumers=("storage", "gosight dlq"),
 )
 SESSIONS = Topic(
@@ -72,8 +76,8 @@ SESSIONS = Topic(
     retention_ms=7 * DAY_MS,
     key="project_id:session_id",
     message="SessionRevision",
-    producers=("sessions",),
-    consumers=("alerts", "revenue"),
+    producers=("behaviour",),
+    consumers=("results", "alerts", "revenue"),
 )
 INSIGHTS = Topic(
     name="gosight.insights",
@@ -81,17 +85,49 @@ INSIGHTS = Topic(
     retention_ms=30 * DAY_MS,
     key="project_id",
     message="Insight",
-    producers=("insights",),
-    consumers=("alerts", "api"),
+    producers=("behaviour",),
+    consumers=("results", "alerts", "api"),
 )
 ALERTS = Topic(
     name="gosight.alerts",
     partitions=1,
     retention_ms=7 * DAY_MS,
-    key="rule_id",
+    key="project_id:rule_id",
     message="AlertTransition",
     producers=("alerts",),
-    consumers=("alerts", "api"),
+    consumers=("alert_delivery", "api"),
+)
+# What rules count, by project, in partitions that the evaluator of rules chooses itself.
+ALERT_SIGNALS = Topic(
+    name="gosight.alerts.signals",
+    partitions=6,
+    retention_ms=7 * DAY_MS,
+    key="source partition",
+    message="Report",
+    producers=("alerts",),
+    consumers=("alerts",),
+)
+# What the alerts flow remembers. A partition has the number of its signals' one.
+ALERT_STATE = Topic(
+    name="gosight.alerts.state",
+    partitions=ALERT_SIGNALS.partitions,
+    retention_ms=7 * DAY_MS,
+    key="kind:clock:rule_id or project_id",
+    message="AlertState",
+    producers=("alerts",),
+    consumers=("alerts",),
+    cleanup="compact",
+)
+# What the behaviour flow remembers of live sessions. A partition has the number of its raw one.
+BEHAVIOUR_STATE = Topic(
+    name="gosight.behaviour.state",
+    partitions=EVENTS_RAW.partitions,
+    retention_ms=7 * DAY_MS,
+    key="project_id:session_id",
+    message="SessionState",
+    producers=("behaviour",),
+    consumers=("behaviour",),
+    cleanup="compact",
 )
 
 TOPICS: tuple[Topic, ...] = (
@@ -102,5 +138,8 @@ TOPICS: tuple[Topic, ...] = (
     SESSIONS,
     INSIGHTS,
     ALERTS,
+    ALERT_SIGNALS,
+    ALERT_STATE,
+    BEHAVIOUR_STATE,
 )
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}

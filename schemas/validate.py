@@ -25,11 +25,13 @@ from schemas.v1.events_pb2 import Event
 
 __all__ = [
     "LIMITS",
+    "PAYLOAD_CHECKS",
     "Limits",
     "carries_value",
     "clip_event",
     "is_blocked_page",
     "is_event_name",
+    "payloads_taken",
     "url_path",
     "validate_event",
 ]
@@ -62,7 +64,7 @@ def is_event_name(name: str, chars_max: int = LIMITS.custom_event_name_chars_max
 
 
 # By member of the oneof: False if a number of the payload makes no sense.
-_PAYLOAD_CHECKS: dict[str, PayloadCheck] = {
+PAYLOAD_CHECKS: dict[str, PayloadCheck] = {
     "page_exit": lambda payload: 0 <= payload.max_scroll_depth <= 100,
     "scroll": lambda payload: (
         0 <= payload.scroll_depth_percent <= 100 and isfinite(payload.velocity)
@@ -91,11 +93,20 @@ _RULES: dict[int, tuple[str, str | None, PayloadCheck | None]] = {
     kind.number: (
         "mouse" if kind.name == "dom_mutation" else kind.category,
         kind.payload,
-        _PAYLOAD_CHECKS.get(kind.payload or ""),
+        PAYLOAD_CHECKS.get(kind.payload or ""),
     )
     for kind in EVENT_KINDS
     if kind.number not in SERVER_ONLY
 }
+
+
+def payloads_taken(settings: ProjectSettings) -> dict[int, str | None]:
+    """The types of events that a project takes, by number, and the payload that each may carry."""
+    return {
+        number: member
+        for number, (category, member, _) in _RULES.items()
+        if category not in settings.disabled_categories
+    }
 
 
 def validate_event(

@@ -14,9 +14,12 @@ from bytewax import operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 
+from flows.core.behaviour import BehaviourMachine
 from flows.core.blocks import BlockCutter
 from flows.core.machine import Machine
 from flows.machine_step import _MachineLogic, run_machine
+from tests.session_schedules import ACTIONS, deliver, make_visit
+from tests.toy_detectors import SIX, ToyRules
 from tests.unit.flows.test_blocks import Run
 
 
@@ -41,7 +44,23 @@ def cutter_case() -> Case:
     return Case(BlockCutter(rows_max=20, age_ms_max=1_000), stream, 20_000)
 
 
-CASES: dict[str, Callable[[], Case]] = {"block_cutter": cutter_case}
+def behaviour_case() -> Case:
+    """A session with the six detectors, its events received within the hold."""
+    chance = random.Random(4)
+    events = make_visit(4, [(chance.choice(ACTIONS), chance.randint(0, 4_000)) for _ in range(30)])
+    deliveries = deliver(events, [chance.randint(0, 6_000) for _ in events], chance)
+    rules = ToyRules(SIX)
+    return Case(
+        BehaviourMachine(lambda _project_id: rules),
+        [(delivery.now_ms, delivery.batch) for delivery in deliveries],
+        100_000,
+    )
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "block_cutter": cutter_case,
+    "behaviour": behaviour_case,
+}
 
 
 @pytest.fixture(params=sorted(CASES))
