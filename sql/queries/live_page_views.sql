@@ -8,6 +8,7 @@ FROM events FINAL
 WHERE event_type = 'page_view'
   AND source_topic = {topic:String}
   AND source_partition = {partition:UInt32}
+  AND event_date >= {since_day:Date} -- Leaves out the months that cannot hold any.
   AND received_at >= {since:DateTime64(3, 'UTC')}
   AND source_offset < {before_offset:UInt64}
 GROUP BY project_id, path, minute

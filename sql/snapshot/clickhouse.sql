@@ -96,6 +96,40 @@ GROUP BY
     target_tag,
     target_text;
 
+CREATE VIEW error_logs
+(
+    `project_id` String,
+    `session_id` UUID,
+    `event_id` UUID,
+    `event_date` Date,
+    `occurred_at` DateTime64(3, 'UTC'),
+    `event_type` LowCardinality(String),
+    `path` String,
+    `error_type` LowCardinality(String),
+    `error_message` String,
+    `error_stack` String,
+    `error_fingerprint` String,
+    `browser` LowCardinality(String),
+    `os` LowCardinality(String)
+)
+AS SELECT
+    project_id,
+    session_id,
+    event_id,
+    event_date,
+    timestamp AS occurred_at,
+    event_type,
+    path,
+    error_type,
+    error_message,
+    error_stack,
+    error_fingerprint,
+    browser,
+    os
+FROM events
+FINAL
+WHERE event_type IN ('js_error', 'unhandled_rejection', 'console_error', 'resource_error');
+
 CREATE TABLE events
 (
     `event_id` UUID,
@@ -245,6 +279,52 @@ GROUP BY
     source_topic,
     source_partition;
 
+CREATE TABLE identities
+(
+    `project_id` String,
+    `anonymous_id` String,
+    `user_id` String,
+    `linked_at` DateTime64(3, 'UTC'),
+    `link_source` LowCardinality(String),
+    `event_id` UUID,
+    `traits` Map(String, String) CODEC(ZSTD(3)),
+    INDEX user_id_bloom user_id TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (project_id, anonymous_id, linked_at, event_id)
+SETTINGS non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW identities_mv TO identities
+(
+    `project_id` String,
+    `anonymous_id` String,
+    `user_id` String,
+    `linked_at` DateTime64(3, 'UTC'),
+    `link_source` String,
+    `event_id` UUID,
+    `traits` Map(String, String)
+)
+AS SELECT
+    project_id,
+    anonymous_id,
+    user_id,
+    timestamp AS linked_at,
+    'identify' AS link_source,
+    event_id,
+    mapFromArrays(arrayMap(trait -> (trait.1), traits_kept), arrayMap(trait -> substringUTF8(trait.2, 1, 1024), traits_kept)) AS traits
+FROM
+(
+    SELECT
+        project_id,
+        anonymous_id,
+        user_id,
+        timestamp,
+        event_id,
+        arraySlice(arrayFilter(trait -> (NOT match(trait.1, '(?i)pass(word|wd|phrase)|secret|token|card|(?-i)(^|[^a-zA-Z])(pin|PIN|Pin)([^a-z]|$)|[a-z]P(in|IN)([^a-z]|$)')), JSONExtractKeysAndValues(payload, 'traits', 'String')), 1, 50) AS traits_kept
+    FROM events
+    WHERE (event_type = 'identify') AND (user_id != '') AND (anonymous_id != '')
+);
+
 CREATE TABLE insights
 (
     `insight_id` UUID,
@@ -273,6 +353,32 @@ PARTITION BY toYYYYMM(insight_date)
 ORDER BY (project_id, insight_type, timestamp, insight_id)
 TTL insight_date + toIntervalDay(least(if(retain_days = 0, 365, retain_days), 730))
 SETTINGS non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE VIEW latency_metrics
+(
+    `project_id` String,
+    `session_id` UUID,
+    `event_id` UUID,
+    `event_date` Date,
+    `requested_at` DateTime64(3, 'UTC'),
+    `method` String,
+    `path` String,
+    `latency_ms` UInt64,
+    `status` UInt64
+)
+AS SELECT
+    project_id,
+    session_id,
+    event_id,
+    event_date,
+    timestamp AS requested_at,
+    upper(JSONExtractString(payload, 'method')) AS method,
+    path(JSONExtractString(payload, 'url')) AS path,
+    JSONExtractUInt(payload, 'duration_ms') AS latency_ms,
+    JSONExtractUInt(payload, 'status') AS status
+FROM events
+FINAL
+WHERE event_type IN ('xhr_request', 'fetch_request');
 
 CREATE TABLE ledger_entries
 (
@@ -451,6 +557,32 @@ GROUP BY
     path,
     date;
 
+CREATE VIEW rage_click_events
+(
+    `project_id` String,
+    `session_id` UUID,
+    `insight_id` UUID,
+    `element_id` String,
+    `path` String,
+    `click_count` UInt64,
+    `first_click_at` DateTime64(3, 'UTC'),
+    `last_click_at` DateTime64(3, 'UTC'),
+    `detected_at` DateTime64(3, 'UTC')
+)
+AS SELECT
+    project_id,
+    session_id,
+    insight_id,
+    target_selector AS element_id,
+    path,
+    JSONExtractUInt(details, 'click_count') AS click_count,
+    timestamp AS first_click_at,
+    ended_at AS last_click_at,
+    ingested_at AS detected_at
+FROM insights
+FINAL
+WHERE insight_type = 'rage_click';
+
 CREATE TABLE replay_chunks
 (
     `session_id` UUID,
@@ -578,6 +710,10 @@ CREATE TABLE sessions
     `end_reason` LowCardinality(String) DEFAULT '',
     `has_replay` Bool DEFAULT false,
     `experience_score` Nullable(Int32),
+    `issues` String DEFAULT '[]' CODEC(ZSTD(3)),
+    `emotion` LowCardinality(String) DEFAULT '',
+    `emotion_confidence` Float64 DEFAULT 0,
+    `emotion_event_id` Nullable(UUID),
     `revision` UInt64,
     `is_closed` Bool DEFAULT false,
     `retain_days` UInt32 DEFAULT 365,
@@ -707,3 +843,13 @@ GROUP BY
     day,
     country,
     device_type;
+
+CREATE TABLE source_topics
+(
+    `source_topic` String,
+    `topic_id` String,
+    `noted_at` DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+ENGINE = ReplacingMergeTree(noted_at)
+ORDER BY source_topic
+SETTINGS index_granularity = 8192;

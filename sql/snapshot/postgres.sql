@@ -19,6 +19,51 @@ CREATE TABLE accounts (
 CREATE UNIQUE INDEX accounts_email_key ON accounts USING btree (lower((email)::text));
 CREATE TRIGGER accounts_touch_updated_at BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
+CREATE TABLE alert_channels (
+    rule_id uuid NOT NULL,
+    channel_key text NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    failing_since timestamp with time zone,
+    disabled_at timestamp with time zone,
+    last_error text,
+    CONSTRAINT alert_channels_pkey PRIMARY KEY (rule_id, channel_key),
+    CONSTRAINT alert_channels_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE CASCADE
+);
+
+CREATE TABLE alert_deliveries (
+    id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    history_id uuid NOT NULL,
+    alert_id uuid NOT NULL,
+    rule_id uuid NOT NULL,
+    scope text NOT NULL,
+    channel_key text NOT NULL,
+    channel_type text NOT NULL,
+    lane text NOT NULL,
+    kind text NOT NULL,
+    message jsonb NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone NOT NULL,
+    leased_until timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    sent_at timestamp with time zone,
+    last_status smallint,
+    last_error text,
+    leased_by integer,
+    CONSTRAINT alert_deliveries_channel_type_check CHECK ((channel_type = ANY (ARRAY['telegram'::text, 'webhook'::text]))),
+    CONSTRAINT alert_deliveries_history_id_fkey FOREIGN KEY (history_id) REFERENCES alert_history(id) ON DELETE CASCADE,
+    CONSTRAINT alert_deliveries_kind_check CHECK ((kind = ANY (ARRAY['fired'::text, 'still_firing'::text, 'resolved'::text, 'channel_disabled'::text]))),
+    CONSTRAINT alert_deliveries_message_check CHECK ((jsonb_typeof(message) = 'object'::text)),
+    CONSTRAINT alert_deliveries_pkey PRIMARY KEY (id),
+    CONSTRAINT alert_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'sent'::text, 'failed'::text, 'suppressed'::text, 'cancelled'::text])))
+);
+CREATE INDEX alert_deliveries_alert_id_idx ON alert_deliveries USING btree (alert_id, channel_key);
+CREATE INDEX alert_deliveries_group_idx ON alert_deliveries USING btree (rule_id, scope, channel_key) WHERE (status = 'pending'::text);
+CREATE INDEX alert_deliveries_history_id_idx ON alert_deliveries USING btree (history_id);
+CREATE INDEX alert_deliveries_lane_idx ON alert_deliveries USING btree (lane, next_attempt_at, sequence) WHERE (status = 'pending'::text);
+CREATE INDEX alert_deliveries_leased_idx ON alert_deliveries USING btree (leased_until) WHERE ((status = 'pending'::text) AND (leased_until IS NOT NULL));
+
 CREATE TABLE alert_history (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     rule_id uuid,
@@ -30,13 +75,28 @@ CREATE TABLE alert_history (
     context jsonb DEFAULT '{}'::jsonb NOT NULL,
     notification_sent boolean DEFAULT false NOT NULL,
     notification_error text,
+    alert_id uuid,
+    kind text DEFAULT 'fired'::text NOT NULL,
+    suppressed_by text DEFAULT ''::text NOT NULL,
+    scope text DEFAULT '{}'::text NOT NULL,
+    severity text DEFAULT ''::text NOT NULL,
+    is_late boolean DEFAULT false NOT NULL,
     CONSTRAINT alert_history_context_check CHECK ((jsonb_typeof(context) = 'object'::text)),
+    CONSTRAINT alert_history_kind_check CHECK ((kind = ANY (ARRAY['fired'::text, 'still_firing'::text, 'suppressed'::text, 'held'::text]))),
     CONSTRAINT alert_history_pkey PRIMARY KEY (id),
     CONSTRAINT alert_history_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
-    CONSTRAINT alert_history_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE SET NULL
+    CONSTRAINT alert_history_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE SET NULL,
+    CONSTRAINT alert_history_suppressed_by_check CHECK ((suppressed_by = ANY (ARRAY[''::text, 'cooldown'::text, 'mute'::text])))
 );
+CREATE INDEX alert_history_alert_id_idx ON alert_history USING btree (alert_id);
 CREATE INDEX alert_history_project_id_triggered_at_idx ON alert_history USING btree (project_id, triggered_at);
 CREATE INDEX alert_history_rule_id_idx ON alert_history USING btree (rule_id);
+
+CREATE TABLE alert_lanes (
+    lane text NOT NULL,
+    held_until timestamp with time zone NOT NULL,
+    CONSTRAINT alert_lanes_pkey PRIMARY KEY (lane)
+);
 
 CREATE TABLE alert_rules (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -52,6 +112,8 @@ CREATE TABLE alert_rules (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     last_triggered timestamp with time zone,
+    muted_until timestamp with time zone,
+    runbook_url character varying(2048),
     CONSTRAINT alert_rules_channels_check CHECK ((jsonb_typeof(channels) = 'array'::text)),
     CONSTRAINT alert_rules_condition_check CHECK ((jsonb_typeof(condition) = 'object'::text)),
     CONSTRAINT alert_rules_cooldown_mins_check CHECK (((cooldown_mins >= 0) AND (cooldown_mins <= 1440))),
@@ -62,7 +124,22 @@ CREATE TABLE alert_rules (
 );
 CREATE INDEX alert_rules_created_by_idx ON alert_rules USING btree (created_by);
 CREATE INDEX alert_rules_project_id_idx ON alert_rules USING btree (project_id);
-CREATE TRIGGER alert_rules_touch_updated_at BEFORE UPDATE ON alert_rules FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+CREATE TRIGGER alert_rules_touch_updated_at BEFORE UPDATE OF name, description, condition_type, condition, channels, cooldown_mins, is_active, runbook_url ON alert_rules FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE TABLE alert_states (
+    rule_id uuid NOT NULL,
+    scope text NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    last_kind text NOT NULL,
+    alert_id uuid NOT NULL,
+    row_id uuid,
+    row_kind text DEFAULT ''::text NOT NULL,
+    told_at timestamp with time zone,
+    cooldown_until timestamp with time zone,
+    cooldown_row uuid,
+    CONSTRAINT alert_states_pkey PRIMARY KEY (rule_id, scope),
+    CONSTRAINT alert_states_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE CASCADE
+);
 
 CREATE TABLE api_keys (
     id uuid DEFAULT gen_random_uuid() NOT NULL,

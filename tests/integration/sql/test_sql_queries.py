@@ -415,10 +415,18 @@ SAMPLES = {
     "UInt64": 1,
     "Date": date(2026, 1, 31),
     "DateTime64(3, 'UTC')": datetime(2026, 1, 31, tzinfo=UTC),
+    "Array(String)": ["x"],
+    "Array(UInt32)": [1],
+    "Array(UInt64)": [1],
 }
+# How many blocks the tables remember is theirs, not a project's: asked of a schema with data.
+OF_TABLES = {"blocks_since"}
 
 
-@pytest.mark.parametrize("name", [name for name in query_names() if "%(" not in load_query(name)])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in query_names() if "%(" not in load_query(name) and name not in OF_TABLES],
+)
 def test_each_query_runs_for_a_project_without_data(client: Client, name: str) -> None:
     """No query fails, divides by zero or invents rows where there is nothing."""
     parameters: dict[str, Any] = {
