@@ -50,12 +50,19 @@ _CODE = re.compile(r"Code: (\d+)")
 INSERTED_ROWS = Counter(
     "gosight_clickhouse_insert_rows_total", "Rows inserted and confirmed.", ["table"]
 )
+INSERT_FAILURES = Counter(
+    "gosight_clickhouse_insert_failures_total",
+    "Inserts that failed, by whether trying again can help.",
+    ["table", "kind"],
+)
 INSERT_SECONDS = Histogram(
     "gosight_clickhouse_insert_duration_seconds", "Time of one confirmed insert.", ["table"]
 )
 
 
-def connect(url: str, *, compress: bool = False, timeout_s: float = 60.0) -> Client:
+def connect(
+    url: str, *, compress: bool = False, timeout_s: float = 60.0, connect_timeout_s: float = 5.0
+) -> Client:
     """A client for `http(s)://user:password@host:port/database`.
 
     Raises:
@@ -75,7 +82,7 @@ def connect(url: str, *, compress: bool = False, timeout_s: float = 60.0) -> Cli
             database=parts.path.strip("/") or "default",
             compress=compress,
             send_receive_timeout=int(timeout_s),
-            connect_timeout=5,
+            connect_timeout=connect_timeout_s,
             autogenerate_session_id=False,
             query_retries=0,
         )
@@ -101,7 +108,7 @@ def arrow_stream(table: pa.Table) -> pa.Buffer:
     """
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
+        writer.write_table(table.unify_dictionaries().combine_chunks())
     return sink.getvalue()
 
 
@@ -134,7 +141,10 @@ def insert_arrow(client: Client, table: str, rows: pa.Table, token: str) -> None
             },
         )
     except (ClickHouseError, OSError) as error:
-        raise sorted_error(error) from error
+        found = sorted_error(error)
+        kind = "retryable" if isinstance(found, RetryableError) else "fatal"
+        INSERT_FAILURES.labels(table, kind).inc()
+        raise found from error
     INSERTED_ROWS.labels(table).inc(rows.num_rows)
     INSERT_SECONDS.labels(table).observe(time.perf_counter() - started)
 

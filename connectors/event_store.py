@@ -6,40 +6,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
+from prometheus_client import Counter
 
 from connectors.clickhouse import insert_arrow, query_rows
-from connectors.kafka_log import Position
+from connectors.kafka_log import BlockName, Part, Span
 from sql.loader import load_query
 
+# An event is at most 7 days old when it is received.
+EVENT_AGE_MAX = timedelta(days=8)
 SESSIONS_PER_QUERY = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class BlockBounds:
-    """The records that one write covers; their token names the write for ever."""
-
-    topic: str
-    partition: int
-    first_offset: int
-    last_offset: int
-
-    @property
-    def token(self) -> str:
-        """The deduplication token: a function of the data's place in the log."""
-        return f"{self.topic}:{self.partition}:{self.first_offset}-{self.last_offset}"
+SESSIONS_READ = Counter(
+    "gosight_flow_sessions_read_total",
+    "Sessions whose stored events were read because they were not in memory.",
+)
+# Between the clock of a flow's process and that of ClickHouse.
+CLOCK_DIFFERENCE_MAX = timedelta(minutes=5)
+# An insert makes a part, and a remembered token, for each month that its rows are of.
+PARTS_PER_INSERT_MAX = 4
+IDS_PER_QUERY = 4_000  # A query may have 256 KiB.
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """Events of one project and minute with one outcome, in one block."""
+    """Events of one project and minute with one outcome, in one block's span."""
 
+    span: Span
     project_id: str
     minute_ms: int
     outcome: str
@@ -48,19 +47,28 @@ class LedgerEntry:
 
 
 SessionKey = tuple[str, str]
+Place = tuple[str, int, int, int]  # Topic, partition, offset, index within the record.
 
 
 class EventStore(Protocol):
     """What the storage flow writes to and asks."""
 
     def stored_event_ids(
-        self, sessions: Iterable[SessionKey], since: date, before: BlockBounds
+        self, sessions: Iterable[SessionKey], since: date, before: BlockName, ids_max: int
     ) -> Mapping[SessionKey, Sequence[str]]:
-        """Ids stored for these sessions since a day of event time.
+        """Ids stored for these sessions since a day of event time, `ids_max` + 1 of each at most.
 
-        Rows of the block itself and of later records of its partition are left out: they are
+        Rows of the block itself and of later records of its partitions are left out: they are
         what an interrupted write of this very block left behind.
         """
+
+    def stored_among(
+        self,
+        event_ids: Mapping[SessionKey, Collection[str]],
+        since: date,
+        before: BlockName,
+    ) -> Mapping[SessionKey, Sequence[str]]:
+        """Those of the given ids that `stored_event_ids` would tell of without its bound."""
 
     def page_view_counts(
         self, topic: str, partition: int, since_ms: int, before_offset: int
@@ -70,17 +78,51 @@ class EventStore(Protocol):
         Counts rows received since `since_ms` from records before `before_offset`.
         """
 
-    def stored_position(self, topic: str, partition: int) -> Position | None:
-        """After the last complete block of a partition; None if it has none.
+    def stored_ends(self, parts: Sequence[Part]) -> Mapping[Part, int]:
+        """Offset after the last complete block of each partition; absent if it has none."""
 
-        If rows of a block that is not complete are there, the position names that block's end.
+    def rows_last(self, ends: Mapping[Part, int]) -> Mapping[Part, int]:
+        """Where rows are stored at or after these offsets: the last offset of their block.
+
+        Looks through the rows of the last days: only for positions that nothing else tells.
         """
 
-    def insert_events(self, rows: pa.Table, bounds: BlockBounds) -> None:
-        """Store a block's rows once, however often it is called with equal bounds."""
+    def stored_places(self, block: BlockName, rows: pa.Table) -> Set[Place]:
+        """Which records of a block have rows; `rows` are those the block would write."""
 
-    def insert_ledger(self, entries: Sequence[LedgerEntry], bounds: BlockBounds) -> None:
-        """Store a block's ledger entries once, however often it is called with equal bounds."""
+    def is_remembered(self, at_ms: int) -> bool:
+        """Whether a token used at this time is certainly remembered, in all tables and views."""
+
+    def insert_events(self, rows: pa.Table, token: str) -> None:
+        """Store rows once, however often it is called with equal tokens."""
+
+    def insert_ledger(self, entries: Sequence[LedgerEntry], token: str) -> None:
+        """Store entries once, however often it is called with equal tokens; see `stored_ends`."""
+
+    def topic_ids(self, names: Iterable[str]) -> Mapping[str, str]:
+        """Ids of the topics whose records are stored, as far as they were noted."""
+
+    def note_topic_ids(self, ids: Mapping[str, str]) -> None:
+        """Note the ids of topics whose records will be stored."""
+
+
+def _spans_of(block: BlockName) -> dict[str, object]:
+    return {
+        "topics": [span.topic for span in block.spans],
+        "partitions": [span.partition for span in block.spans],
+        "firsts": [span.first_offset for span in block.spans],
+        "lasts": [span.last_offset for span in block.spans],
+    }
+
+
+def _repeats(sessions: Sequence[SessionKey], since: date, before: BlockName) -> dict[str, object]:
+    """Parameters that the queries for repetitions share."""
+    return {
+        "projects": sorted({project_id for project_id, _ in sessions}),
+        "sessions": [session_id for _, session_id in sessions],
+        "since": since,
+        **_spans_of(before),
+    }
 
 
 class ClickHouseEventStore:
@@ -90,26 +132,40 @@ class ClickHouseEventStore:
         self._client = client
 
     def stored_event_ids(
-        self, sessions: Iterable[SessionKey], since: date, before: BlockBounds
+        self, sessions: Iterable[SessionKey], since: date, before: BlockName, ids_max: int
     ) -> Mapping[SessionKey, Sequence[str]]:
         """See `EventStore.stored_event_ids`."""
         wanted = sorted(sessions)
+        SESSIONS_READ.inc(len(wanted))
         found: dict[SessionKey, Sequence[str]] = {}
         for start in range(0, len(wanted), SESSIONS_PER_QUERY):
             part = wanted[start : start + SESSIONS_PER_QUERY]
+            where = _repeats(part, since, before)
             rows = query_rows(
-                self._client,
-                load_query("stored_event_ids"),
-                {
-                    "projects": sorted({project_id for project_id, _ in part}),
-                    "sessions": [session_id for _, session_id in part],
-                    "since": since,
-                    "topic": before.topic,
-                    "partition": before.partition,
-                    "first_offset": before.first_offset,
-                },
+                self._client, load_query("stored_event_ids"), {**where, "ids": ids_max + 1}
             )
             found.update({(project, session): ids for project, session, ids in rows})
+        return found
+
+    def stored_among(
+        self, event_ids: Mapping[SessionKey, Collection[str]], since: date, before: BlockName
+    ) -> Mapping[SessionKey, Sequence[str]]:
+        """See `EventStore.stored_among`."""
+        found: dict[SessionKey, Sequence[str]] = {}
+        wanted = [(key, event_id) for key, ids in event_ids.items() for event_id in sorted(ids)]
+        for start in range(0, len(wanted), IDS_PER_QUERY):
+            part = wanted[start : start + IDS_PER_QUERY]
+            where = _repeats(sorted({key for key, _ in part}), since, before)
+            rows = query_rows(
+                self._client,
+                load_query("stored_among"),
+                {**where, "event_ids": [event_id for _, event_id in part]},
+            )
+            for project, session, ids in rows:
+                own = event_ids[project, session]
+                among = [*found.get((project, session), ()), *(i for i in ids if i in own)]
+                if among:
+                    found[project, session] = among
         return found
 
     def page_view_counts(
@@ -123,6 +179,7 @@ class ClickHouseEventStore:
                 "topic": topic,
                 "partition": partition,
                 "since": datetime.fromtimestamp(since_ms / 1000, UTC),
+                "since_day": datetime.fromtimestamp(since_ms / 1000, UTC).date() - EVENT_AGE_MAX,
                 "before_offset": before_offset,
             },
         )
@@ -131,27 +188,59 @@ class ClickHouseEventStore:
             for project, path, minute, count in rows
         }
 
-    def stored_position(self, topic: str, partition: int) -> Position | None:
-        """See `EventStore.stored_position`."""
-        where = {"topic": topic, "partition": partition}
-        (next_offset,) = query_rows(self._client, load_query("stored_position"), where)[0]
-        (block_last,) = query_rows(
-            self._client, load_query("unfinished_block"), {**where, "next_offset": next_offset}
-        )[0]
-        if next_offset == 0 and block_last is None:
-            return None
-        return Position(next_offset, block_last)
-
-    def insert_events(self, rows: pa.Table, bounds: BlockBounds) -> None:
-        """See `EventStore.insert_events`."""
-        last = pa.repeat(pa.scalar(bounds.last_offset, pa.uint64()), rows.num_rows)
-        insert_arrow(
-            self._client, "events", rows.append_column("source_block_last", last), bounds.token
+    def stored_ends(self, parts: Sequence[Part]) -> Mapping[Part, int]:
+        """See `EventStore.stored_ends`."""
+        rows = query_rows(
+            self._client,
+            load_query("stored_ends"),
+            {"topics": sorted({topic for topic, _ in parts})},
         )
+        wanted = set(parts)
+        return {(topic, n): end for topic, n, end in rows if (topic, n) in wanted}
 
-    def insert_ledger(self, entries: Sequence[LedgerEntry], bounds: BlockBounds) -> None:
+    def rows_last(self, ends: Mapping[Part, int]) -> Mapping[Part, int]:
+        """See `EventStore.rows_last`."""
+        if not ends:
+            return {}
+        where = {
+            "topics": [topic for topic, _ in ends],
+            "partitions": [number for _, number in ends],
+            "firsts": list(ends.values()),
+        }
+        rows = query_rows(self._client, load_query("rows_last"), where)
+        return {(topic, number): last for topic, number, last in rows}
+
+    def stored_places(self, block: BlockName, rows: pa.Table) -> Set[Place]:
+        """See `EventStore.stored_places`."""
+        if rows.num_rows == 0:
+            return set()
+        received = pc.min_max(rows["received_at"]).as_py()
+        events = pc.min_max(rows["timestamp"]).as_py()
+        where = {
+            **_spans_of(block),
+            "received_from": received["min"],
+            "received_to": received["max"],
+            "from_day": events["min"].date(),
+            "to_day": events["max"].date(),
+        }
+        found = query_rows(self._client, load_query("stored_places"), where)
+        return {(topic, partition, offset, index) for topic, partition, offset, index in found}
+
+    def is_remembered(self, at_ms: int) -> bool:
+        """See `EventStore.is_remembered`."""
+        ((blocks, window),) = query_rows(
+            self._client,
+            load_query("blocks_since"),
+            {"since": datetime.fromtimestamp(at_ms / 1000, UTC) - CLOCK_DIFFERENCE_MAX},
+        )
+        return bool(blocks * PARTS_PER_INSERT_MAX < window)
+
+    def insert_events(self, rows: pa.Table, token: str) -> None:
+        """See `EventStore.insert_events`."""
+        insert_arrow(self._client, "events", rows, token)
+
+    def insert_ledger(self, entries: Sequence[LedgerEntry], token: str) -> None:
         """See `EventStore.insert_ledger`."""
-        count = len(entries)
         small = pa.string()
         rows = pa.table(
             {
@@ -162,10 +251,21 @@ class ClickHouseEventStore:
                 "outcome": pa.array([entry.outcome for entry in entries], small),
                 "reason": pa.array([entry.reason for entry in entries], small),
                 "events": pa.array([entry.events for entry in entries], pa.uint64()),
-                "source_topic": pa.repeat(pa.scalar(bounds.topic), count),
-                "source_partition": pa.repeat(pa.scalar(bounds.partition, pa.uint32()), count),
-                "block_first": pa.repeat(pa.scalar(bounds.first_offset, pa.uint64()), count),
-                "block_last": pa.repeat(pa.scalar(bounds.last_offset, pa.uint64()), count),
+                "source_topic": pa.array([entry.span.topic for entry in entries], small),
+                "source_partition": pa.array([e.span.partition for e in entries], pa.uint32()),
+                "block_first": pa.array([e.span.first_offset for e in entries], pa.uint64()),
+                "block_last": pa.array([e.span.last_offset for e in entries], pa.uint64()),
             }
         )
-        insert_arrow(self._client, "ledger_entries", rows, bounds.token)
+        insert_arrow(self._client, "ledger_entries", rows, token)
+
+    def topic_ids(self, names: Iterable[str]) -> Mapping[str, str]:
+        """See `EventStore.topic_ids`."""
+        found = query_rows(self._client, load_query("topic_ids"), {"topics": sorted(names)})
+        return {str(row[0]): str(row[1]) for row in found}
+
+    def note_topic_ids(self, ids: Mapping[str, str]) -> None:
+        """See `EventStore.note_topic_ids`."""
+        rows = pa.table({"source_topic": list(ids), "topic_id": list(ids.values())})
+        token = " ".join(f"{name}={found}" for name, found in sorted(ids.items()))
+        insert_arrow(self._client, "source_topics", rows, token)

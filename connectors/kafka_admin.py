@@ -5,7 +5,10 @@ Automatic creation stays off in the cluster: a misspelt name must fail, not beco
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError, KafkaException
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -14,7 +17,19 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from connectors.errors import FatalError, RetryableError
-from schemas.topics import TOPICS
+from schemas.topics import TOPICS, Topic
+
+# A holder of a partition reads all of it when it begins: what is out of date must go soon. Only
+# closed segments are compacted, so they are small and closed after ten minutes; a tombstone stays
+# for longer than any reader needs.
+_COMPACTION = {
+    "segment.bytes": str(8 * 1024 * 1024),
+    "segment.ms": str(10 * 60_000),
+    "min.cleanable.dirty.ratio": "0.3",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": str(15 * 60_000),
+    "delete.retention.ms": str(10 * 60_000),
+}
 
 
 def ensure_topics(
@@ -41,7 +56,7 @@ def ensure_topics(
                 num_partitions=topic.partitions,
                 replication_factor=replication,
                 config={
-                    "retention.ms": str(topic.retention_ms),
+                    **_topic_config(topic),
                     "max.message.bytes": str(topic.max_message_bytes),
                     "min.insync.replicas": str(min_insync_replicas),
                 },
@@ -59,6 +74,48 @@ def ensure_topics(
     return [topic.name for topic in missing]
 
 
+def _topic_config(topic: Topic) -> dict[str, str]:
+    if topic.cleanup == "delete":
+        return {"retention.ms": str(topic.retention_ms)}
+    return {"cleanup.policy": topic.cleanup, **_COMPACTION}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTopic:
+    """A topic as the cluster has it; the id is given once and never again."""
+
+    topic_id: str
+    partitions: tuple[int, ...]
+
+
+def read_topics(
+    brokers: str, names: Sequence[str], timeout_s: float = 10.0
+) -> dict[str, LiveTopic]:
+    """What the cluster knows of these topics.
+
+    Raises:
+        FatalError: a topic does not exist.
+        RetryableError: no broker answers.
+    """
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 2})
+    futures = admin.describe_topics(
+        TopicCollection(topic_names=list(names)), request_timeout=timeout_s
+    )
+    found = {}
+    for name, future in futures.items():
+        try:
+            topic = future.result(timeout=timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise FatalError(
+                    f"topic {name} does not exist; run `gosight topics create`"
+                ) from error
+            raise RetryableError(f"no Kafka broker answers: {error}") from error
+        partitions = tuple(sorted(partition.id for partition in topic.partitions))
+        found[name] = LiveTopic(str(topic.topic_id), partitions)
+    return found
+
+
 def check_topics(brokers: str, timeout_s: float = 10.0) -> list[str]:
     """Compare the cluster's topics with the registry; return one sentence per difference.
 
@@ -71,9 +128,8 @@ def check_topics(brokers: str, timeout_s: float = 10.0) -> list[str]:
         wanted = [topic for topic in TOPICS if topic.name in existing]
         resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in wanted]
         configs = admin.describe_configs(resources) if resources else {}
-        retention = {
-            resource.name: int(future.result(timeout=timeout_s)["retention.ms"].value)
-            for resource, future in configs.items()
+        found = {
+            resource.name: future.result(timeout=timeout_s) for resource, future in configs.items()
         }
     except KafkaException as error:
         raise RetryableError(f"no Kafka broker answers: {error}") from error
@@ -85,8 +141,9 @@ def check_topics(brokers: str, timeout_s: float = 10.0) -> list[str]:
         partitions = len(existing[topic.name].partitions)
         if partitions != topic.partitions:
             faults.append(f"{topic.name} has {partitions} partitions instead of {topic.partitions}")
-        if retention[topic.name] != topic.retention_ms:
-            faults.append(
-                f"{topic.name} keeps {retention[topic.name]} ms instead of {topic.retention_ms} ms"
-            )
+        for name in ("cleanup.policy", "retention.ms"):
+            wanted_value = {"cleanup.policy": "delete", **_topic_config(topic)}.get(name)
+            value = found[topic.name][name].value
+            if wanted_value is not None and value != wanted_value:
+                faults.append(f"{topic.name} has {name} {value} instead of {wanted_value}")
     return faults

@@ -70,6 +70,7 @@ class KafkaRecordProducer:
                     value=record.value,
                     key=record.key,
                     headers=list(record.headers),
+                    partition=record.partition,
                     on_delivery=on_delivery,
                 )
             except BufferError:

@@ -5,8 +5,9 @@ In: the SHA-256 of a presented key, in hex. Out: the key's row, or None if there
 Guarantees:
 - Entries are kept and found by the full hash, never by a prefix of the key.
 - A revoked key stops working within `fresh_s` of `KeyCache.revoke` in every process.
-- While PostgreSQL is away, a key seen before stays valid `stale_s` longer; an unknown one raises
-  RetryableError, so that nobody is told "no such key" because of an outage.
+- While PostgreSQL is away, a key seen before stays valid `stale_s` longer, and as long as Redis
+  keeps it: five minutes at least, ten at most; an unknown one raises RetryableError, so that
+  nobody is told "no such key" because of an outage. Neither waits for PostgreSQL.
 - While Redis is away, PostgreSQL answers alone.
 
 Source: events.md, section 7 (Key check); deployment.md, section 5.
@@ -24,6 +25,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from prometheus_client import Counter
+
 from connectors.errors import RetryableError
 from connectors.telemetry import get_logger
 from schemas.records import ProjectKey
@@ -31,6 +34,14 @@ from schemas.records import ProjectKey
 SHARED_TTL_S = 300  # events.md, section 7: `apikey:{hash}` for five minutes.
 SHARED_MISSING_TTL_S = 30
 CACHE_PAUSE_S = 1.0  # After a failure Redis is left alone for this long.
+
+# What a key that is not fresh in the process was answered with; at most one a key and five seconds.
+LOOKUPS = Counter("gosight_key_lookups_total", "Keys looked up beyond the process.", ["result"])
+FROM_REDIS = LOOKUPS.labels("shared")
+FROM_POSTGRES = LOOKUPS.labels("loaded")
+NO_SUCH_KEY = LOOKUPS.labels("missing")
+STALE_KEY = LOOKUPS.labels("stale")
+NO_ANSWER = LOOKUPS.labels("failed")
 
 
 class Missing(Enum):
@@ -46,7 +57,7 @@ class KeySource(Protocol):
     """Where keys are kept for good."""
 
     async def load(self, key_hash: str) -> ProjectKey | None:
-        """The key's row, or None if there is none. Answers within two seconds.
+        """The key's row, or None if there is none. Answers within a second.
 
         Raises:
             RetryableError: the store cannot be reached.
@@ -171,8 +182,10 @@ class KeyStore:
     async def _load(self, key_hash: str) -> ProjectKey | None:
         shared = await self._read_shared(key_hash)
         if shared is MISSING:
+            NO_SUCH_KEY.inc()
             return self._keep(key_hash, None)
         if shared is not None and hmac.compare_digest(shared.key_hash, key_hash):
+            FROM_REDIS.inc()
             return self._keep(key_hash, shared)
         try:
             key = await self._source.load(key_hash)
@@ -180,13 +193,18 @@ class KeyStore:
             entry = self._entries.get(key_hash)
             stale_until_s = self._fresh_s + self._stale_s
             # Nothing is known for sure of a key that was not there: it may have come since.
-            if entry is None or entry.key is None:
+            if (
+                entry is None
+                or entry.key is None
+                or self._clock() - entry.read_at_s > stale_until_s
+            ):
+                NO_ANSWER.inc()
                 raise
-            if self._clock() - entry.read_at_s > stale_until_s:
-                raise
+            STALE_KEY.inc()
             return entry.key
         if key is not None and not hmac.compare_digest(key.key_hash, key_hash):
             key = None
+        (NO_SUCH_KEY if key is None else FROM_POSTGRES).inc()
         await self._write_shared(key_hash, key)
         return self._keep(key_hash, key)
 

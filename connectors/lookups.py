@@ -12,10 +12,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import Counter
+
 from connectors.errors import FatalError
 from schemas.lookups import UNKNOWN_PLACE, ParsedAgent, Place
 
 CACHE_ENTRIES = 100_000  # Distinct addresses or agents remembered; about 50 MB when full.
+
+LOOKUPS = Counter(
+    "gosight_lookup_reads_total",
+    "Look-ups that no cache could answer, by what was found.",
+    ["lookup", "result"],
+)
 
 
 def load_agent_parser() -> Callable[[str], ParsedAgent]:
@@ -38,6 +46,7 @@ def load_agent_parser() -> Callable[[str], ParsedAgent]:
     @lru_cache(maxsize=CACHE_ENTRIES)
     def parse(text: str) -> ParsedAgent:
         result = parser.parse(text[:1024])
+        LOOKUPS.labels("agent", "found" if result.user_agent else "unknown").inc()
         browser, system, device = result.user_agent, result.os, result.device
         return ParsedAgent(
             text=text,
@@ -97,7 +106,9 @@ def load_place_reader(path: str | None) -> Callable[[str], Place]:
         except ValueError:  # Not an address: masked to nothing, or hashed.
             return UNKNOWN_PLACE
         if not isinstance(found, dict):
+            LOOKUPS.labels("place", "unknown").inc()
             return UNKNOWN_PLACE
+        LOOKUPS.labels("place", "found").inc()
         return _place(found)
 
     return find

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
 
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
+from connectors.claims import Claims
 from connectors.errors import RetryableError
-from connectors.kafka_log import OutRecord, Position, PositionStore
+from connectors.kafka_log import (
+    Begun,
+    BlockName,
+    OutRecord,
+    Part,
+    PartOwner,
+    Position,
+    Span,
+)
 from schemas.log import Fetched, PolledBatch
 from schemas.topics import BY_NAME, Topic
 
@@ -28,7 +37,9 @@ class MemoryLog:
 
     def append(self, record: OutRecord, created_ms: int = 0) -> tuple[int, int]:
         """Write one record; return its partition and offset."""
-        partition = zlib.crc32(record.key) % BY_NAME[record.topic].partitions
+        partition = record.partition
+        if partition < 0:
+            partition = zlib.crc32(record.key) % BY_NAME[record.topic].partitions
         records = self.partitions[record.topic, partition]
         counts = [int(value) for name, value in record.headers if name == "events"]
         records.append(
@@ -65,80 +76,144 @@ class MemoryRecordProducer:
 
 
 class MemoryPositionStore:
-    """Twin of `KafkaPositionStore`."""
+    """Twin of `KafkaPositionStore`; it can be told to fail, and to lose commits not waited for."""
 
     def __init__(self) -> None:
-        self.positions: dict[tuple[str, int], Position] = {}
+        self.positions: dict[Part, Position] = {}
+        self.failures: list[tuple[Literal["before", "after"], str]] = []
+        self.loses_finish = False
 
-    def load(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Position]:
+    def load(self, parts: Sequence[Part]) -> Mapping[Part, Position]:
         """See `PositionStore.load`."""
-        return {
-            number: self.positions[topic, number]
-            for number in partitions
-            if (topic, number) in self.positions
-        }
+        return {part: self.positions[part] for part in parts if part in self.positions}
 
-    def save(self, topic: str, partition: int, position: Position, *, wait: bool = True) -> None:
-        """See `PositionStore.save`."""
-        self.positions[topic, partition] = position
+    def begin(self, block: BlockName, at_ms: int, after: BlockName | None = None) -> None:
+        """See `PositionStore.begin`."""
+        self._fail_if_told("before")
+        if after is not None:
+            self.finish(after)
+        for span in block.spans:
+            named = block if span.part == block.leader else None
+            begun = Begun(block.leader, at_ms, named)
+            self.positions[span.part] = Position(span.first_offset, begun)
+        self._fail_if_told("after")
+
+    def finish(self, block: BlockName, *, wait: bool = True) -> None:
+        """See `PositionStore.finish`."""
+        if not wait and self.loses_finish:
+            return
+        for span in block.spans:
+            self.positions[span.part] = Position(span.last_offset + 1)
+
+    def _fail_if_told(self, when: Literal["before", "after"]) -> None:
+        if (when, "position") in self.failures:
+            self.failures.remove((when, "position"))
+            raise RetryableError(f"the memory positions were told to fail {when} a block")
 
 
-class _MemoryPart(StatefulSourcePartition[PolledBatch, int]):
+class MemorySpanReader:
+    """Twin of `KafkaSpanReader`."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    def read(self, spans: Sequence[Span]) -> Sequence[PolledBatch]:
+        """See `SpanReader.read`."""
+        found = [
+            (span, self._log.partitions[span.part][span.first_offset : span.last_offset + 1])
+            for span in spans
+        ]
+        return [PolledBatch.of(*span.part, records) for span, records in found if records]
+
+
+class MemoryClaims:
+    """Twin of `PostgresClaims`: the test says what is held."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self.epochs: dict[Part, int] = dict.fromkeys(parts, 1)
+        self.asked: set[Part] = set()
+        self.sure = True
+
+    def held(self) -> Mapping[Part, int]:
+        """See `Claims.held`."""
+        return dict(self.epochs)
+
+    def asked_back(self) -> Collection[Part]:
+        """See `Claims.asked_back`."""
+        return set(self.asked)
+
+    def give_back(self, parts: Collection[Part]) -> None:
+        """See `Claims.give_back`."""
+        for part in parts:
+            self.epochs.pop(part, None)
+        self.asked.difference_update(parts)
+
+    def is_sure(self) -> bool:
+        """See `Claims.is_sure`."""
+        return self.sure
+
+
+def all_parts(topics: Iterable[Topic]) -> list[Part]:
+    """Every partition of the topics as the registry has them."""
+    return [(topic.name, number) for topic in topics for number in range(topic.partitions)]
+
+
+class _MemoryPart(StatelessSourcePartition[PolledBatch]):
     def __init__(
-        self, log: MemoryLog, topic: str, partition: int, position: Position, batch_records: int
-    ) -> None:
-        self._records = log.partitions[topic, partition]
-        self._topic = topic
-        self._partition = partition
-        self._next_offset = position.next_offset
-        self._pinned_last = position.block_last
-        self._batch_records = batch_records
-
-    def next_batch(self) -> list[PolledBatch]:
-        if self._next_offset >= len(self._records):
-            raise StopIteration
-        if self._pinned_last is not None and self._next_offset > self._pinned_last:
-            self._pinned_last = None
-        end = self._next_offset + self._batch_records
-        if self._pinned_last is not None:
-            end = min(end, self._pinned_last + 1)
-        taken = self._records[self._next_offset : end]
-        self._next_offset += len(taken)
-        return [PolledBatch.of(self._topic, self._partition, taken, self._pinned_last)]
-
-    def next_awake(self) -> datetime | None:
-        return datetime.now(UTC) + timedelta(milliseconds=1)
-
-    def snapshot(self) -> int:
-        return self._next_offset
-
-
-class MemorySource(FixedPartitionedSource[PolledBatch, int]):
-    """Twin of `KafkaSource` that ends when all of the log is read."""
-
-    def __init__(
-        self,
-        log: MemoryLog,
-        topics: Sequence[Topic],
-        *,
-        positions: PositionStore | None = None,
-        batch_records: int = 500,
+        self, log: MemoryLog, claims: Claims, owner: PartOwner, batch_records: int
     ) -> None:
         self._log = log
-        self._topics = topics
-        self._positions = positions
+        self._claims = claims
+        self._owner = owner
+        self._batch_records = batch_records
+        self._next: dict[Part, tuple[int, int]] = {}  # Epoch and offset.
+
+    def next_batch(self) -> list[PolledBatch]:
+        asked = self._claims.asked_back()
+        gone = [part for part in self._next if part in asked]
+        held = self._claims.held()
+        gone += [part for part, (epoch, _) in self._next.items() if held.get(part) != epoch]
+        if gone:
+            for part in set(gone):
+                del self._next[part]
+            self._owner.end_parts(sorted(set(gone)))
+        self._claims.give_back(asked)
+        held = self._claims.held()
+        new = [part for part in held if part not in self._next]
+        if new:
+            for part, offset in self._owner.begin_parts(new).items():
+                self._next[part] = (held[part], max(0, offset))
+        for part, (epoch, offset) in sorted(self._next.items()):
+            records = self._log.partitions[part][offset : offset + self._batch_records]
+            if records:
+                self._next[part] = (epoch, offset + len(records))
+                return [PolledBatch.of(*part, records, epoch=epoch)]
+        raise StopIteration
+
+    def close(self) -> None:
+        self._owner.end_parts(list(self._next))
+
+
+class _NoPart(StatelessSourcePartition[PolledBatch]):
+    def next_batch(self) -> list[PolledBatch]:
+        raise StopIteration
+
+
+class MemorySource(DynamicSource[PolledBatch]):
+    """Twin of `KafkaSource` that ends when all is read of the partitions that are ready."""
+
+    def __init__(
+        self, log: MemoryLog, claims: Claims, owner: PartOwner, *, batch_records: int = 500
+    ) -> None:
+        self._log = log
+        self._claims = claims
+        self._owner = owner
         self._batch_records = batch_records
 
-    def list_parts(self) -> list[str]:
-        """Names `topic:partition`."""
-        return [f"{topic.name}:{n}" for topic in self._topics for n in range(topic.partitions)]
-
-    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _MemoryPart:
-        """One partition, from the stored position, else the recovered one, else the start."""
-        topic, _, number = for_part.rpartition(":")
-        position = None
-        if self._positions is not None:
-            position = self._positions.load(topic, [int(number)]).get(int(number))
-        if position is None:
-            position = Position(resume_state or 0)
-        return _MemoryPart(self._log, topic, int(number), position, self._batch_records)
+    def build(
+        self, _step_id: str, worker_index: int, _worker_count: int
+    ) -> StatelessSourcePartition[PolledBatch]:
+        """The reading part for the first worker."""
+        if worker_index != 0:
+            return _NoPart()
+        return _MemoryPart(self._log, self._claims, self._owner, self._batch_records)

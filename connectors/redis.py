@@ -3,7 +3,8 @@
 What is here may be lost at any moment: everything is rebuilt or does without. All calls end within
 the connection's timeouts; every failure is a RetryableError.
 
-Keys: `apikey:{sha256}` (hash, 300 s; `missing` = 1, 30 s), `rl:{sha256}` (token bucket, 120 s),
+Keys: `apikey:{sha256}` (hash, 300 s; `missing` = 1, 30 s), `rl:{sha256}`, `rl:project:{id}` and
+`rl:address:{keyed hash}` (token buckets, 120 s),
 `ratelimit:{project}:{minute}` (count for display, 120 s). Source: deployment.md, section 8.
 """
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +13,57 @@ import pytest
 from bytewax import operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, run_main
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from connectors.errors import FatalError, RetryableError
-from connectors.kafka import KafkaPositionStore, KafkaSource
-from connectors.kafka_admin import check_topics, ensure_topics
-from connectors.kafka_log import OutRecord, Position, PositionStore, RecordProducer
+from connectors.kafka import KafkaPositionStore, KafkaSource, KafkaSpanReader
+from connectors.kafka_admin import LiveTopic, check_topics, ensure_topics, read_topics
+from connectors.kafka_log import (
+    EARLIEST,
+    Begun,
+    BlockName,
+    OutRecord,
+    Part,
+    Position,
+    PositionStore,
+    RecordProducer,
+    Span,
+    SpanReader,
+)
 from connectors.kafka_producer import KafkaRecordProducer, KafkaSink
 from connectors.memory_kafka import (
+    MemoryClaims,
     MemoryLog,
     MemoryPositionStore,
     MemoryRecordProducer,
     MemorySource,
+    MemorySpanReader,
+    all_parts,
 )
 from schemas.log import PolledBatch
 from schemas.topics import EVENTS_ERRORS, INSIGHTS, TOPICS
 
 TOPIC = INSIGHTS
+PARTS = all_parts([TOPIC])
+
+
+class Starts:
+    """A `PartOwner` that knows where to start, or says nothing of a partition."""
+
+    def __init__(self, starts: Mapping[Part, int] | None = None) -> None:
+        self.starts = starts
+        self.ended: list[Part] = []
+
+    def begin_parts(self, parts: Sequence[Part]) -> Mapping[Part, int]:
+        """The starts told, or the earliest record for all."""
+        if self.starts is None:
+            return dict.fromkeys(parts, EARLIEST)
+        return {part: self.starts[part] for part in parts if part in self.starts}
+
+    def end_parts(self, parts: Sequence[Part]) -> None:
+        """Noted."""
+        self.ended += parts
 
 
 @dataclass
@@ -36,7 +72,8 @@ class Broker:
 
     producer: RecordProducer
     positions: PositionStore
-    read: Callable[[PositionStore | None], list[PolledBatch]]
+    spans: SpanReader
+    read: Callable[[MemoryClaims, Starts], list[PolledBatch]]
 
 
 def _run(source: Any) -> list[PolledBatch]:
@@ -55,29 +92,28 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
         yield Broker(
             MemoryRecordProducer(log),
             MemoryPositionStore(),
-            lambda positions: _run(
-                MemorySource(log, [TOPIC], positions=positions, batch_records=4)
-            ),
+            MemorySpanReader(log),
+            lambda claims, starts: _run(MemorySource(log, claims, starts, batch_records=4)),
         )
         return
     brokers = request.getfixturevalue("running_stack").kafka_brokers
     group = f"contract-{uuid.uuid4()}"
 
-    def read(positions: PositionStore | None) -> list[PolledBatch]:
+    def read(claims: MemoryClaims, starts: Starts) -> list[PolledBatch]:
         until = time.monotonic() + 3
         return _run(
             KafkaSource(
                 brokers,
-                [TOPIC],
                 group,
-                positions=positions,
+                claims,
+                starts,
                 batch_records=4,
                 is_stopping=lambda: time.monotonic() > until,
             )
         )
 
     store = KafkaPositionStore(brokers, group)
-    yield Broker(KafkaRecordProducer(brokers), store, read)
+    yield Broker(KafkaRecordProducer(brokers), store, KafkaSpanReader(brokers, group), read)
     store.close()
 
 
@@ -103,7 +139,7 @@ def test_what_is_acknowledged_can_be_read_in_order(broker: Broker) -> None:
     """Every record once, in order within its key, with its key and its event count."""
     run = uuid.uuid4().hex
     broker.producer.produce_all(records(run, 40))
-    batches = broker.read(None)
+    batches = broker.read(MemoryClaims(PARTS), Starts())
     found = of_run(batches, run)
     assert sorted(value for *_place, value in found) == sorted(r.value for r in records(run, 40))
     for key in range(5):
@@ -121,44 +157,98 @@ def test_what_is_acknowledged_can_be_read_in_order(broker: Broker) -> None:
 
 def test_positions_come_back_as_they_were_saved(broker: Broker) -> None:
     """With and without a block that was begun; an unknown partition is absent."""
-    broker.positions.save(TOPIC.name, 0, Position(5, 9))
-    broker.positions.save(TOPIC.name, 1, Position(7))
-    broker.positions.save(TOPIC.name, 1, Position(8), wait=False)
-    broker.positions.save(TOPIC.name, 0, Position(6, 9))
-    assert broker.positions.load(TOPIC.name, [0, 1, 2]) == {0: Position(6, 9), 1: Position(8)}
+    name = BlockName((Span(TOPIC.name, 0, 5, 9), Span(TOPIC.name, 1, 7, 7)))
+    broker.positions.begin(name, 1_234)
+    first, second, third = PARTS
+    assert broker.positions.load(PARTS) == {
+        first: Position(5, Begun(first, 1_234, name)),
+        second: Position(7, Begun(first, 1_234)),
+    }
+    follower = BlockName((Span(TOPIC.name, 1, 8, 20), Span(TOPIC.name, 2, 0, 3)))
+    broker.positions.begin(follower, 1_235, name)
+    assert broker.positions.load(PARTS) == {
+        first: Position(10),
+        second: Position(8, Begun(second, 1_235, follower)),
+        third: Position(0, Begun(second, 1_235)),
+    }
+    broker.positions.finish(follower, wait=False)
+    broker.positions.finish(follower)
+    assert broker.positions.load(PARTS) == {
+        first: Position(10),
+        second: Position(21),
+        third: Position(4),
+    }
 
 
-def test_reading_goes_on_at_the_position_and_ends_the_begun_block_there(broker: Broker) -> None:
-    """No record before the position, and no batch across the old block's end."""
+def test_reading_goes_on_where_the_owner_says(broker: Broker) -> None:
+    """No record before the start, none of a partition that is not ready."""
     run = uuid.uuid4().hex
     broker.producer.produce_all(records(run, 60))
-    places = of_run(broker.read(None), run)
-    partition = max({p for p, *_ in places}, key=lambda p: sum(q == p for q, *_ in places))
-    offsets = [offset for p, offset, _v in places if p == partition]
+    places = of_run(broker.read(MemoryClaims(PARTS), Starts()), run)
+    number = max({p for p, *_ in places}, key=lambda p: sum(q == p for q, *_ in places))
+    offsets = [offset for p, offset, _v in places if p == number]
     assert len(offsets) >= 10
-    first, last = offsets[1], offsets[6]
-    broker.positions.save(TOPIC.name, partition, Position(first, last))
-    batches = [b for b in broker.read(broker.positions) if b.partition == partition]
-    assert batches[0].offsets[0] == first
-    pinned = [batch for batch in batches if batch.pinned_last is not None]
-    assert {batch.pinned_last for batch in pinned} == {last}
-    assert pinned[-1].offsets[-1] == last
-    assert all(batch.offsets[0] > last for batch in batches[len(pinned) :])
+    starts = Starts({(TOPIC.name, number): offsets[3]})
+    batches = broker.read(MemoryClaims(PARTS), starts)
+    assert {batch.partition for batch in batches} == {number}
+    assert batches[0].offsets[0] == offsets[3]
+    assert starts.ended == [(TOPIC.name, number)]
+
+
+def test_spans_are_read_again(broker: Broker) -> None:
+    """Exactly their records, of several partitions."""
+    run = uuid.uuid4().hex
+    broker.producer.produce_all(records(run, 60))
+    places = of_run(broker.read(MemoryClaims(PARTS), Starts()), run)
+    spans = []
+    for number in sorted({p for p, *_ in places}):
+        offsets = [offset for p, offset, _v in places if p == number]
+        spans.append(Span(TOPIC.name, number, offsets[1], offsets[-2]))
+    found = of_run(broker.spans.read(spans), run)
+    assert sorted(found) == sorted(
+        place
+        for place in places
+        for span in spans
+        if place[0] == span.partition and span.first_offset <= place[1] <= span.last_offset
+    )
+
+
+def test_what_is_asked_back_is_read_no_more(broker: Broker) -> None:
+    """The partition ends for its owner before it is given back; the others go on."""
+    run = uuid.uuid4().hex
+    broker.producer.produce_all(records(run, 60))
+    claims, starts = MemoryClaims(PARTS), Starts()
+    asked = PARTS[0]
+    end_parts = starts.end_parts
+
+    def end(parts: Sequence[Part]) -> None:
+        assert asked in claims.held() or asked in starts.ended
+        end_parts(parts)
+
+    starts.end_parts = end  # type: ignore[method-assign]
+    begin_parts = starts.begin_parts
+
+    def begin(parts: Sequence[Part]) -> Mapping[Part, int]:
+        claims.asked.add(asked)
+        return begin_parts(parts)
+
+    starts.begin_parts = begin  # type: ignore[method-assign]
+    batches = broker.read(claims, starts)
+    assert asked in starts.ended
+    assert asked not in claims.held()
+    assert sum(len(b.offsets) for b in batches if b.partition == asked[1]) <= 4
 
 
 @pytest.mark.integration
 def test_a_position_outside_of_retention_stops_the_flow(running_stack: Any) -> None:
     """Nothing is skipped in silence."""
-    brokers = running_stack.kafka_brokers
-    group = f"contract-{uuid.uuid4()}"
-    positions = KafkaPositionStore(brokers, group)
-    positions.save(EVENTS_ERRORS.name, 0, Position(1_000_000))
+    part = (EVENTS_ERRORS.name, 0)
     until = time.monotonic() + 10
     source = KafkaSource(
-        brokers,
-        [EVENTS_ERRORS],
-        group,
-        positions=positions,
+        running_stack.kafka_brokers,
+        f"contract-{uuid.uuid4()}",
+        MemoryClaims([part]),
+        Starts({part: 1_000_000}),
         is_stopping=lambda: time.monotonic() > until,
     )
     with pytest.raises(RuntimeError) as raised:
@@ -169,7 +259,48 @@ def test_a_position_outside_of_retention_stops_the_flow(running_stack: Any) -> N
     assert any(isinstance(cause, FatalError) and "retention" in str(cause) for cause in causes), (
         causes
     )
+
+
+@pytest.mark.integration
+def test_a_note_of_the_version_before_is_understood(running_stack: Any) -> None:
+    """It was the last offset of a block of one partition, under the same token."""
+    group = f"contract-{uuid.uuid4()}"
+    consumer = Consumer({"bootstrap.servers": running_stack.kafka_brokers, "group.id": group})
+    consumer.commit(offsets=[TopicPartition(TOPIC.name, 0, 5, "9")], asynchronous=False)
+    consumer.close()
+    positions = KafkaPositionStore(running_stack.kafka_brokers, group)
+    (position,) = positions.load([PARTS[0]]).values()
+    name = BlockName((Span(TOPIC.name, 0, 5, 9),))
+    assert position == Position(5, Begun(PARTS[0], 0, name))
+    assert name.token == f"{TOPIC.name}:0:5-9"
     positions.close()
+
+
+def known_topic(brokers: str, name: str) -> LiveTopic:
+    """The topic, once the broker that is asked has heard of it."""
+    for _ in range(50):
+        with suppress(FatalError):
+            return read_topics(brokers, [name])[name]
+        time.sleep(0.1)
+    return read_topics(brokers, [name])[name]
+
+
+@pytest.mark.integration
+def test_topics_have_an_id_for_ever(running_stack: Any) -> None:
+    """A topic that is deleted and made anew has another one; a missing one is named."""
+    brokers = running_stack.kafka_brokers
+    admin = AdminClient({"bootstrap.servers": brokers})
+    name = f"renewed-{uuid.uuid4().hex}"
+    ids = []
+    for _ in range(2):
+        admin.create_topics([NewTopic(name, 2, 1)], operation_timeout=30)[name].result()
+        found = known_topic(brokers, name)
+        assert found.partitions == (0, 1)
+        ids.append(found.topic_id)
+        admin.delete_topics([name], operation_timeout=30)[name].result()
+    assert ids[0] != ids[1]
+    with pytest.raises(FatalError, match=name):
+        read_topics(brokers, [name])
 
 
 @pytest.mark.integration
@@ -194,4 +325,4 @@ def test_topics_are_as_the_registry_says(running_stack: Any) -> None:
     """Created once; created again they change nothing; the check finds no difference."""
     assert ensure_topics(running_stack.kafka_brokers) == []
     assert check_topics(running_stack.kafka_brokers) == []
-    assert len(TOPICS) == 7
+    assert len(TOPICS) == 10
