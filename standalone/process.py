@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -58,11 +59,61 @@ class Command:
     keep_open: tuple[int, ...] = ()
 
 
+_current = threading.local()
+
+
+class SpawnGate:
+    """What one thread starts while it is inside; once closed from outside, nothing any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._spawned: list[GuardedProcess] = []
+
+    def __enter__(self) -> SpawnGate:
+        _current.gate = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.gate = None
+
+    def spawn(self, process: GuardedProcess) -> None:
+        """Start a process of this thread.
+
+        Raises:
+            StartError: the gate is closed.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise StartError(f"{process.command.name} was not started: stopping")
+            process._spawn()
+            self._spawned.append(process)
+
+    def close(self) -> None:
+        """What would be started from now on fails; what was started runs on."""
+        with self._lock:
+            self._is_closed = True
+
+    @property
+    def spawned(self) -> list[GuardedProcess]:
+        """What was started inside, in this order."""
+        with self._lock:
+            return list(self._spawned)
+
+
 class GuardedProcess:
     """A running command under its guard."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
+        gate = getattr(_current, "gate", None)
+        if gate is not None:
+            gate.spawn(self)
+        else:
+            self._spawn()
+
+    def _spawn(self) -> None:
+        command = self.command
         if command.log_path is not None:
             _rotate(command.log_path)
         self._guard, self.pid = _spawn(command)
@@ -80,10 +131,14 @@ class GuardedProcess:
             self._guard.stdin.close()
         return code
 
-    def stop(self) -> int:
-        """End the command: its stop signal, SIGKILL after the grace. Returns its exit code."""
+    def request_stop(self) -> None:
+        """Send the command its stop signal, and SIGKILL after the grace, without waiting."""
         if self._guard.stdin is not None:
             self._guard.stdin.close()
+
+    def stop(self) -> int:
+        """End the command: its stop signal, SIGKILL after the grace. Returns its exit code."""
+        self.request_stop()
         try:
             return self._guard.wait(self.command.grace_s + _GUARD_MARGIN_S)
         except subprocess.TimeoutExpired:

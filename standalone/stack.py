@@ -2,8 +2,8 @@
 
 In: a data directory. Out: Kafka, ClickHouse, PostgreSQL and Valkey on loopback, and `urls`.
 Guarantees: at most one stack a directory; ports and passwords stay the same over restarts as long
-as the ports are free; when this process ends in whatever way, the servers end too; a failed start
-leaves no server running.
+as the ports are free; when this process ends in whatever way, the servers end too; a start that
+failed or was interrupted, at any moment, leaves no server running.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from standalone.kafka import KafkaServer
 from standalone.locks import DirectoryLock
 from standalone.ports import choose_port
 from standalone.postgres import PostgresServer
-from standalone.process import GuardedProcess, StartError
+from standalone.process import GuardedProcess, SpawnGate, StartError
 from standalone.settings import cache_dir, process_environ
 from standalone.valkey import ValkeyServer
 
@@ -34,6 +34,9 @@ _NAME = "gosight"
 _PASSWORD_BYTES = 24
 # How long servers of a killed stack may take to end: the longest grace and the guard's margin.
 _WAIT_DEAD_OWNER_S = 25.0
+_POLL_S = 0.02
+# A start that was called off ends with its child process; only a download goes on for longer.
+_CANCEL_S = 15.0
 
 # Called with a server's name, what it does now, and the seconds since the start of the stack.
 Progress = Callable[[str, str, float], None]
@@ -72,6 +75,7 @@ class Stack:
         self._servers: dict[str, Server] = {}
         self._urls: dict[str, str] = {}
         self._state: dict[str, dict[str, str | int]] = {}
+        self._starts: list[_Start] = []
 
     def __enter__(self) -> Stack:
         self.start()
@@ -116,16 +120,47 @@ class Stack:
         return self.urls
 
     def stop(self, progress: Progress | None = None) -> None:
-        """Stop the servers in reverse order, each with a bound. Does nothing when not started."""
-        report = progress or _silent
+        """Stop the servers in reverse order, each with a bound. Does nothing when not started.
+
+        Interrupted, it still ends every server, all at once then, before it raises.
+        """
+        try:
+            self._stop_in_order(progress or _silent)
+        except BaseException:
+            self._stop_at_once()
+            raise
+        finally:
+            self._servers.clear()
+            self._lock.release()
+
+    def _stop_in_order(self, report: Progress) -> None:
         began = time.monotonic()
+        # A start that is still on its way could bring up a server behind our back.
+        for start in self._starts:
+            start.cancel()
+        for start in self._starts:
+            start.join()
+        self._starts.clear()
         for name in reversed(self._servers):
             process = self._servers[name].process
             if process is not None:
                 code = process.stop()
                 report(name, f"stopped (exit code {code})", time.monotonic() - began)
-        self._servers.clear()
-        self._lock.release()
+
+    def _stop_at_once(self) -> None:
+        """End what an interrupted stop has left, without an order and without reports."""
+        for start in self._starts:
+            start.forbid()
+        processes = [process for start in self._starts for process in start.spawned]
+        processes += [server.process for server in self._servers.values() if server.process]
+        # All are told before the first is waited for: whoever interrupts again leaves none behind.
+        for process in processes:
+            process.request_stop()
+        for process in processes:
+            process.stop()
+        for start in self._starts:
+            start.join()
+        self._starts.clear()
 
     def restart(self, name: str) -> None:
         """Start one server again that has ended, or stop and start it.
@@ -230,17 +265,65 @@ class Stack:
             server.start(lambda state: report(server.name, state, time.monotonic() - began))
             report(server.name, "ready", time.monotonic() - began)
 
-        with ThreadPoolExecutor(len(self._servers)) as pool:
-            starts: dict[str, Future[None]] = {
-                name: pool.submit(start_one, server) for name, server in self._servers.items()
-            }
-        faults = {name: start.exception() for name, start in starts.items()}
-        errors = {name: fault for name, fault in faults.items() if fault is not None}
+        self._starts = [_Start(server, start_one) for server in self._servers.values()]
+        for start in self._starts:
+            start.begin()
+        # Not joined: an interrupt has to reach this thread while it waits.
+        while any(start.is_running for start in self._starts):
+            time.sleep(_POLL_S)
+        errors = [start.error for start in self._starts if start.error is not None]
         if errors:
-            for fault in errors.values():
+            for fault in errors:
                 if not isinstance(fault, StartError):
                     raise fault
-            raise StartError("\n".join(str(fault) for fault in errors.values()))
+            raise StartError("\n".join(str(fault) for fault in errors))
+        self._starts.clear()
+
+
+class _Start:
+    """The start of one server on a thread of its own, which can be called off."""
+
+    def __init__(self, server: Server, start_one: Callable[[Server], None]) -> None:
+        self._server = server
+        self._start_one = start_one
+        self._gate = SpawnGate()
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"start-{server.name}", daemon=True)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has neither succeeded nor failed yet."""
+        return self._thread.is_alive()
+
+    def begin(self) -> None:
+        """Start in the background."""
+        self._thread.start()
+
+    @property
+    def spawned(self) -> list[GuardedProcess]:
+        """The processes it has started so far."""
+        return self._gate.spawned
+
+    def forbid(self) -> None:
+        """Let it spawn nothing any more."""
+        self._gate.close()
+
+    def cancel(self) -> None:
+        """End what it has spawned; it spawns nothing any more."""
+        self._gate.close()
+        for process in self._gate.spawned:
+            process.stop()
+
+    def join(self) -> None:
+        """Wait until nothing of it goes on but a download, which spawns nothing."""
+        self._thread.join(_CANCEL_S)
+
+    def _run(self) -> None:
+        try:
+            with self._gate:
+                self._start_one(self._server)
+        except BaseException as error:
+            self.error = error
 
 
 def _silent(_name: str, _state: str, _seconds: float) -> None:

@@ -8,6 +8,7 @@ several threads run side by side; a failed or cancelled INSERT leaves nothing be
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from standalone.clickhouse_server.statements import InsertHead, Statement
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Formats whose pieces, put together, are the same bytes as the whole; others have a frame.
 _STREAMED_FORMATS = frozenset({"Native", "TabSeparated", "TSV", "JSONEachRow", "RowBinary", "CSV"})
+
+# A server's default of max_insert_block_size.
+_INSERT_BLOCK_ROWS = "1048449"
 
 # Server settings that keep an engine beside three other servers modest. Source: measured on two
 # cores; ClickHouse, "Using ClickHouse in low-memory environments".
@@ -169,15 +173,25 @@ class Engine:
             EngineError: nothing was inserted.
         """
         with self._connection(scope) as connection:
-            try:
-                inserter: Any = connection.send_insert(head.text, head.format)
-                with inserter:
-                    if data:
-                        inserter.append(data)
-                    result = inserter.finish()
-            except RuntimeError as error:
-                raise EngineError(str(error)) from None
-            return Answer(b"", 0, 0, result.rows_written, result.bytes_written, result.elapsed)
+            if not data:
+                return _finish_empty(connection, head)
+            # A row format must not be cut into more blocks than a server would make of it.
+            rows = scope.settings.get("max_insert_block_size", _INSERT_BLOCK_ROWS)
+            _run(
+                connection,
+                _set_statement({"max_block_size": rows, "input_format_parallel_parsing": "0"}),
+                "TSV",
+            )
+            with _memory_file(data) as path:
+                result = _run(
+                    connection,
+                    f"{head.text} FROM INFILE '{path}' COMPRESSION 'none' {head.settings} "
+                    f"FORMAT {_quote_name(head.format)}",
+                    "TSV",
+                )
+            return Answer(
+                b"", 0, 0, result.rows_written(), result.bytes_written(), result.elapsed()
+            )
 
     def cancel(self, query_id: str) -> None:
         """Stop the statements of one request, if they still run."""
@@ -213,6 +227,34 @@ def can_stream(statement: Statement, format_name: str, scope: Scope) -> bool:
     """May this statement's result be sent in pieces?"""
     is_extended = scope.settings.get("extremes", "0") not in ("0", "false")
     return statement.is_plain_select and format_name in _STREAMED_FORMATS and not is_extended
+
+
+def _finish_empty(connection: Connection, head: InsertHead) -> Answer:
+    """An INSERT without data: the table and the format are checked, nothing is written."""
+    try:
+        inserter: Any = connection.send_insert(f"{head.text} {head.settings}", head.format)
+        with inserter:
+            inserter.finish()
+    except RuntimeError as error:
+        raise EngineError(str(error)) from None
+    return Answer(b"", 0, 0, 0, 0, 0.0)
+
+
+@contextmanager
+def _memory_file(data: bytes) -> Iterator[str]:
+    """A file that is only in memory, as a path.
+
+    The engine's streaming insert takes the data as they are, but tells nothing of what goes wrong
+    once they are parsed: a full disk, or a view that fails, is acknowledged. A statement that reads
+    them from a file fails as it should.
+    """
+    descriptor = os.memfd_create("insert")
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def _run(

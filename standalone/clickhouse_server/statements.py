@@ -33,12 +33,14 @@ class StatementError(Exception):
 class InsertHead:
     """`INSERT INTO ... FORMAT X` whose data follows in the request.
 
-    `text` is the statement without its FORMAT or VALUES clause; data starts at `data_at`.
+    `text` is the statement without its FORMAT or VALUES clause, and without the SETTINGS clause
+    before that, which is in `settings`; data starts at `data_at`.
     """
 
     text: str
     format: str
     data_at: int
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,14 @@ def _insert_head(source: bytes, tokens: Iterator[_Token]) -> InsertHead | None:
     before_name = {b"INTO", b"TABLE", b"FUNCTION"}
     has_name = False
     previous = b""
+    settings_at = 0
+
+    def head(text: bytes, format_name: str, data_at: int) -> InsertHead:
+        if not settings_at:
+            return InsertHead(text.decode(), format_name, data_at)
+        settings = text[settings_at:].decode()
+        return InsertHead(text[:settings_at].decode(), format_name, data_at, settings)
+
     for token in tokens:
         if not has_name:
             # The name may be any word, FORMAT and VALUES too.
@@ -113,7 +123,7 @@ def _insert_head(source: bytes, tokens: Iterator[_Token]) -> InsertHead | None:
             return None
         elif previous != b"." and token.depth == 0 and token.keyword == b"VALUES":
             text = source[: token.end - len(token.text)]
-            return InsertHead(text.decode(), "Values", token.end)
+            return head(text, "Values", token.end)
         elif previous != b"." and token.depth == 0 and token.keyword == b"FORMAT":
             name = next(tokens, None)
             if name is None or name.kind not in ("word", "name"):
@@ -122,8 +132,10 @@ def _insert_head(source: bytes, tokens: Iterator[_Token]) -> InsertHead | None:
             blanks = _BLANKS.match(source, name.end)
             assert blanks is not None
             if name.keyword == b"VALUES":
-                return InsertHead(text.decode(), "Values", name.end)
-            return InsertHead(text.decode(), name.text.strip(b'`"').decode(), blanks.end())
+                return head(text, "Values", name.end)
+            return head(text, name.text.strip(b'`"').decode(), blanks.end())
+        elif previous != b"." and token.depth == 0 and token.keyword == b"SETTINGS":
+            settings_at = token.end - len(token.text)
         previous = token.text
     return None
 

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 MODES = {"full", "optimized", "analytics"}
-OURS = {"gateway", "storage", "api", "migrate"}
+MONITORING = "monitoring"
+OURS = {"gateway", "storage", "alerts", "behaviour", "results", "alert_delivery", "api", "migrate"}
 # Gone from their registry, or not maintained any more.
 WITHDRAWN = ("bitnami/", "bitnamilegacy/", "minio/", "wurstmeister/", "confluentinc/cp-zookeeper")
 TOP_KEYS = {"name", "services", "volumes", "networks", "secrets", "configs"}
@@ -73,7 +74,8 @@ def _service_faults(service: dict[str, Any], *, is_one_shot: bool) -> Iterator[s
         yield f"image {image} is withdrawn"
     if service.get("init") is not True:
         yield "no init process"
-    if not set(service.get("profiles", ())) & MODES or set(service["profiles"]) - MODES:
+    profiles = set(service.get("profiles", ()))
+    if profiles != {MONITORING} and (not profiles & MODES or profiles - MODES):
         yield "its profiles are not modes"
     wanted = "on-failure:5" if is_one_shot else "unless-stopped"
     if service.get("restart") != wanted:
@@ -144,17 +146,20 @@ def running(mode: str) -> set[str]:
 
 def test_modes_differ_in_the_object_store() -> None:
     """Every mode has all processes and stores; the S3 store is in the modes with replay."""
-    everything = set(FILE["services"])
+    everything = set(FILE["services"]) - running(MONITORING)
+    assert running(MONITORING) == {"prometheus", "grafana"}
     assert {*OURS, "kafka", "clickhouse", "postgres", "valkey"} == everything - {"objects"}
     assert running("full") == running("optimized") == everything
     assert running("analytics") == everything - {"objects"}
 
 
-def test_only_gateway_and_api_are_published() -> None:
-    """Stores and brokers cannot be reached from outside."""
+def test_only_doors_are_published() -> None:
+    """Stores and brokers cannot be reached from outside; dashboards can, from this machine."""
     assert {n for n, service in FILE["services"].items() if "ports" in service} == {
         "gateway",
         "api",
+        "prometheus",
+        "grafana",
     }
 
 
@@ -162,6 +167,7 @@ def test_ports_lead_to_where_the_processes_listen() -> None:
     """Published ports and health checks use the port that the process is told to take."""
     services = FILE["services"]
     gateway, storage, api = services["gateway"], services["storage"], services["api"]
+    results = services["results"]
     inside = [port.rpartition(":")[2] for port in gateway["ports"]]
     assert inside == [
         gateway["environment"]["INGESTOR_HTTP_PORT"],
@@ -171,6 +177,10 @@ def test_ports_lead_to_where_the_processes_listen() -> None:
     for service, port in (
         (gateway, gateway["environment"]["INGESTOR_HTTP_PORT"]),
         (storage, storage["environment"]["METRICS_PORT"]),
+        (results, results["environment"]["METRICS_PORT"]),
+        (services["behaviour"], services["behaviour"]["environment"]["METRICS_PORT"]),
+        (services["alerts"], services["alerts"]["environment"]["METRICS_PORT"]),
+        (services["alert_delivery"], services["alert_delivery"]["environment"]["METRICS_PORT"]),
         (api, api["environment"]["API_PORT"]),
     ):
         assert f"127.0.0.1:{port}/ready" in service["healthcheck"]["test"][-1]

@@ -30,11 +30,29 @@ OTHER_VARIABLES = frozenset({"GOSIGHT_CACHE_DIR"})
 PROCESSES: dict[str, tuple[type[EnvSettings], ...]] = {
     "gateway": (GatewaySettings,),
     "storage": (FlowSettings,),
+    "alerts": (FlowSettings,),
+    "behaviour": (FlowSettings,),
+    "results": (FlowSettings,),
+    "alert_delivery": (FlowSettings,),
     "api": (ApiSettings,),
     "migrate": (MigrationSettings, CliSettings),
 }
-# `gosight migrate up` and `gosight topics create` do not look up places.
-UNUSED_BY_COMMANDS = frozenset({"GEOIP_DATABASE"})
+# What a service's process could read and does not: places, detectors, blocks.
+FOR_EVENTS = frozenset({"GEOIP_DATABASE", "DETECTORS_DIR", "CLOCK_AHEAD_SECONDS_MAX"})
+FOR_MESSAGES = frozenset(
+    {"TELEGRAM_BOT_TOKEN", "TELEGRAM_API_URL", "WEBHOOK_ALLOWED_NETWORKS", "DASHBOARD_URL"}
+)
+FOR_RULES = frozenset({"ALERT_DELAY_SECONDS", "ALERT_LAG_SECONDS_MAX"})
+UNUSED = {
+    "migrate": FOR_EVENTS,
+    "alerts": {"BATCH_ROWS", "BATCH_SECONDS", "DETECTORS_DIR"} | FOR_MESSAGES,
+    "results": FOR_EVENTS | FOR_MESSAGES | FOR_RULES,
+    "storage": {"DETECTORS_DIR", "CLOCK_AHEAD_SECONDS_MAX"} | FOR_MESSAGES | FOR_RULES,
+    "behaviour": {"BATCH_ROWS", "BATCH_SECONDS"} | FOR_MESSAGES | FOR_RULES,
+    "alert_delivery": {"BATCH_ROWS", "BATCH_SECONDS"} | FOR_EVENTS | FOR_RULES,
+}
+# Secrets that not every installation has: without them a part does not work, and says so.
+OPTIONAL_SECRETS = frozenset({"TELEGRAM_BOT_TOKEN"})
 _SETTING = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::?([-?+])([^}]*))?\}")
 
@@ -89,8 +107,7 @@ def test_example_values_are_the_defaults(model: type[EnvSettings]) -> None:
 def test_compose_passes_each_process_what_it_reads(service: str) -> None:
     """A service's environment has exactly the variables of its process's settings."""
     wanted = set().union(*(variables(model) for model in PROCESSES[service]))
-    if service == "migrate":
-        wanted -= UNUSED_BY_COMMANDS
+    wanted -= UNUSED.get(service, frozenset())
     assert set(yaml.safe_load(COMPOSE_TEXT)["services"][service]["environment"]) == wanted
 
 
@@ -121,7 +138,8 @@ def test_secrets_are_asked_for_and_empty_in_the_example() -> None:
     assert len(names) >= 5
     for name in names:
         assert EXAMPLE[name] == "", name
-        assert references(COMPOSE_TEXT)[name][0] == "?", name
+        wanted = "-" if name in OPTIONAL_SECRETS else "?"
+        assert references(COMPOSE_TEXT)[name][0] == wanted, name
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from standalone.clickhouse import ClickHouseServer
 from standalone.ports import choose_port
@@ -146,3 +147,20 @@ def test_front_listens_on_loopback_only(tmp_path: Path) -> None:
     refused = run_front("--data", str(tmp_path), "--host", "0.0.0.0", "--port", "0")
     assert refused.returncode == 2
     assert "loopback" in refused.stderr
+
+
+def test_insert_that_cannot_be_written_is_not_acknowledged(client: Client) -> None:
+    """What goes wrong after the data were read, here in a view, is told; sent again, it counts."""
+    for statement in TABLES[:2]:
+        client.command(statement)
+    client.command(
+        "CREATE MATERIALIZED VIEW totals_mv TO totals AS "
+        "SELECT throwIf(id = 7, 'no room') = 0 ? kind : kind AS kind, count() AS n "
+        "FROM base GROUP BY kind, id"
+    )
+    with pytest.raises(DatabaseError, match="no room"):
+        insert(client)
+    client.command("DROP VIEW totals_mv SYNC")
+    client.command(TABLES[2])
+    insert(client)
+    assert counts(client) == (1_000, 1_000)

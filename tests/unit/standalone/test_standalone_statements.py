@@ -57,7 +57,9 @@ def test_insert_is_cut_where_its_data_begins(
     """Head, format and data are found, whatever the table is called."""
     head = parse(source)
     assert isinstance(head, InsertHead)
-    assert (head.text, head.format, source[head.data_at :]) == (text, format_name, data)
+    assert (head.text + head.settings, head.format) == (text, format_name)
+    assert source[head.data_at :] == data
+    assert "SETTINGS" not in head.text.upper()
 
 
 @pytest.mark.parametrize(
