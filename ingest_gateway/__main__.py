@@ -17,8 +17,9 @@ import time
 
 import uvloop
 
+from connectors.log_capture import log_descriptor, own_process_logs
 from connectors.settings import SettingsError
-from connectors.telemetry import configure_logging, get_logger
+from connectors.telemetry import get_logger, watch_event_loop
 from ingest_gateway.service import GatewayService
 from ingest_gateway.settings import GatewaySettings
 
@@ -29,6 +30,7 @@ QUICK_FAILURE_S = 5.0
 
 def main() -> int:
     """Read the settings, then serve or supervise."""
+    own_process_logs("ingest_gateway")
     parser = argparse.ArgumentParser(prog="ingest_gateway", description=__doc__)
     parser.add_argument("--processes", type=int, default=None, help="workers on the same ports")
     parser.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
@@ -36,14 +38,14 @@ def main() -> int:
     try:
         settings = GatewaySettings.from_process()
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        get_logger().error("settings_invalid", detail=str(error))
         return 2
     if arguments.processes is not None:
         settings = settings.model_copy(update={"processes": arguments.processes})
-    configure_logging("ingest_gateway", settings.log_level)
+    own_process_logs("ingest_gateway", settings.log_level)
     if settings.processes > 1 and arguments.worker is None:
         if settings.http_port == 0 or settings.grpc_port == 0:
-            print("several processes need a port number to share", file=sys.stderr)
+            get_logger().error("settings_invalid", detail="several processes need a port to share")
             return 2
         return supervise(settings.processes)
     return uvloop.run(serve(settings, arguments.worker or 0))
@@ -73,9 +75,10 @@ async def serve(settings: GatewaySettings, worker: int) -> int:
         grpc_port=ports.grpc,
         metrics_port=ports.metrics,
     )
+    watch = asyncio.create_task(watch_event_loop())
     waits = [asyncio.create_task(event.wait()) for event in (stopping, service.failed)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
+    for wait in (*waits, watch):
         wait.cancel()
     left = await service.stop()
     logger.info("stopped", worker=worker, records_left=left)
@@ -89,7 +92,7 @@ def supervise(processes: int) -> int:
 
     def start(worker: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "ingest_gateway", f"--processes={processes}"]
-        return subprocess.Popen([*command, f"--worker={worker}"])
+        return subprocess.Popen([*command, f"--worker={worker}"], stderr=log_descriptor())
 
     def stop(_number: int, _frame: object) -> None:
         nonlocal is_stopping

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from connectors.telemetry import get_logger
 from ingest_gateway.handlers import HttpHandlers, metrics_response
 from ingest_gateway.metrics import GatewayMetrics
 
@@ -52,19 +54,27 @@ def create_metrics_app(metrics: GatewayMetrics) -> web.Application:
     return app
 
 
-class _WithoutAddress(logging.Filter):
-    """Takes the client's address out of what aiohttp says about a failed request."""
+class _ToOurLog(logging.Filter):
+    """Says in our log what aiohttp says about a failed request, without what the client sent.
+
+    The words hold its address; the error of a damaged request quotes the damaged line, which may be
+    the one with the key, and anybody can send as many of them as they like.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep the record and its trace, not its words."""
-        record.msg, record.args = "http request failed", ()
-        return True
+        """Take the record over; it goes nowhere else."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            get_logger().debug("http_request_damaged", kind=type(error).__name__)
+        else:
+            get_logger().error("http_request_failed", exc_info=record.exc_info)
+        return False
 
 
 def make_runner(app: web.Application, drain_timeout_s: float) -> web.AppRunner:
     """A runner with our bounds; bodies stay packed as they came (see `unpack`)."""
     logger = logging.getLogger("ingest_gateway.http")
-    logger.addFilter(_WithoutAddress())
+    logger.addFilter(_ToOurLog())
     return web.AppRunner(
         app,
         access_log=None,

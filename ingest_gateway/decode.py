@@ -68,7 +68,7 @@ class Decoded:
     items: Sequence[Event | Faulty]
     event_bytes: Sequence[int | None]
     batch: EventBatch | None
-    # The body, if the batch says all that it says and nothing else.
+    # The body, if the batch says all that it says and nothing else, and there is no key in it.
     verbatim: bytes | None = None
 
 
@@ -86,15 +86,37 @@ def body_form(body: bytes) -> BodyForm:
     return BodyForm.PROTOBUF
 
 
-def decode(body: bytes, encoding: str, form: BodyForm, limits: DecodeLimits) -> Decoded:
-    """Unpack and read a batch.
+def open_body(
+    body: bytes, encoding: str, form: BodyForm, limits: DecodeLimits
+) -> tuple[bytes, BodyForm]:
+    """Unpack a body and tell its form.
+
+    Raises:
+        RefusedError: TOO_LARGE or INVALID_BODY (damaged).
+    """
+    plain = unpack(body, encoding, limits.unpacked_bytes_max)
+    return plain, body_form(plain) if form is BodyForm.UNKNOWN else form
+
+
+def split_key(plain: bytes, form: BodyForm) -> tuple[str, bytes]:
+    """The key that stands in front of a batch in protobuf, and the batch without it.
+
+    Empty, and the batch as it is, if there is none or it stands elsewhere.
+    """
+    if form is BodyForm.PROTOBUF and plain[:1] == b"\n" and len(plain) > 2 and plain[1] < 128:
+        end = 2 + plain[1]
+        key = plain[2:end]
+        if len(plain) >= end and key.isascii():
+            return key.decode(), plain[end:]
+    return "", plain
+
+
+def decode(plain: bytes, form: BodyForm, limits: DecodeLimits) -> Decoded:
+    """Read a batch that `open_body` gave.
 
     Raises:
         RefusedError: TOO_LARGE or INVALID_BODY (damaged, or without any event).
     """
-    plain = unpack(body, encoding, limits.unpacked_bytes_max)
-    if form is BodyForm.UNKNOWN:
-        form = body_form(plain)
     if form is BodyForm.JSON:
         decoded = _decode_json(plain, limits)
     else:
@@ -150,7 +172,7 @@ def _decode_protobuf(body: bytes, limits: DecodeLimits) -> Decoded:
         events,
         sizes,
         batch,
-        body if is_verbatim else None,
+        body if is_verbatim and not batch.project_key else None,
     )
 
 

@@ -12,10 +12,11 @@ import binascii
 from dataclasses import dataclass
 
 from ingest_gateway.errors import ErrorKind, RefusedError
-from ingest_gateway.unpack import encoding_name
+from ingest_gateway.unpack import encoding_name, first_byte
 
 FRAME_HEAD_BYTES = 5
 COMPRESSED_FLAG = 0x01
+FRAME_FLAGS = (b"\x00", b"\x01")
 TRAILER_FLAG = 0x80
 CONTENT_TYPES: dict[str, bool] = {  # Type: whether the body is base64.
     "application/grpc-web": False,
@@ -40,15 +41,20 @@ def read_call(body: bytes, *, is_text: bool, grpc_encoding: str, http_encoding: 
     pack it as HTTP does. `grpc_encoding` counts for frames with the flag of compression only.
 
     Raises:
-        RefusedError: INVALID_BODY, or UNSUPPORTED_MEDIA_TYPE for an unknown packing.
+        RefusedError: INVALID_BODY, or UNSUPPORTED_MEDIA_TYPE for an unknown packing and for frames
+            that HTTP packs once more.
     """
     if is_text:
         body = _from_base64(body)
+    encoding = encoding_name(http_encoding)
+    if encoding != "identity":
+        # A message cannot begin with the flag of a frame. Frames are packed one by one, by their
+        # own flag; what is packed around them would have to be unpacked for anybody who asks.
+        if _is_framed(body) or first_byte(body, encoding) in FRAME_FLAGS:
+            raise RefusedError(ErrorKind.UNSUPPORTED_MEDIA_TYPE)
+        return Call(body, encoding)
     if not _is_framed(body):
-        return Call(body, encoding_name(http_encoding))
-    if http_encoding not in ("", "identity"):
-        # Frames inside a packed body: the frame's own flag tells what is packed, not the header.
-        encoding_name(http_encoding)
+        return Call(body, encoding)
     length = int.from_bytes(body[1:FRAME_HEAD_BYTES])
     message = body[FRAME_HEAD_BYTES : FRAME_HEAD_BYTES + length]
     if body[0] & COMPRESSED_FLAG:

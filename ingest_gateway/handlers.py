@@ -50,6 +50,34 @@ class HttpOptions:
     has_own_metrics_port: bool = False
 
 
+class Gate:
+    """Bounds how many requests of a process are worked on at once."""
+
+    __slots__ = ("_inside", "_inside_max")
+
+    def __init__(self, inside_max: int) -> None:
+        self._inside = 0
+        self._inside_max = inside_max
+
+    def enter(self, *, is_whole: bool = True) -> None:
+        """Let one more in.
+
+        Those whose bodies are still on their way may take half of the places: a crowd of slow
+        clients leaves the others to requests that came whole, as nearly all do.
+
+        Raises:
+            RefusedError: UNAVAILABLE, there are too many.
+        """
+        places = self._inside_max if is_whole else (self._inside_max + 1) // 2
+        if self._inside >= places:
+            raise RefusedError(ErrorKind.UNAVAILABLE, RETRY_AFTER_BUSY_S)
+        self._inside += 1
+
+    def leave(self) -> None:
+        """One is finished."""
+        self._inside -= 1
+
+
 class HttpHandlers:
     """The routes' methods; one object a process."""
 
@@ -64,7 +92,7 @@ class HttpHandlers:
         self._readiness = readiness
         self._metrics = metrics
         self._options = options
-        self._in_flight = 0
+        self.gate = Gate(options.requests_in_flight_max)
 
     async def events(self, request: web.Request) -> web.Response:
         """POST /v1/events."""
@@ -95,9 +123,7 @@ class HttpHandlers:
     async def _read_and_ingest(
         self, request: web.Request, limit: int, form: BodyForm, encoding: str, ingest: Ingest
     ) -> IngestResult:
-        if self._in_flight >= self._options.requests_in_flight_max:
-            raise RefusedError(ErrorKind.UNAVAILABLE, RETRY_AFTER_BUSY_S)
-        self._in_flight += 1
+        self.gate.enter(is_whole=request.content.is_eof())
         try:
             body = await read_body(request, limit, self._options.request_timeout_s)
             sender = sender_of(request, self._options.trusted_proxy_count)
@@ -112,7 +138,7 @@ class HttpHandlers:
             get_logger().exception("request_failed")
             return IngestResult(form, ErrorKind.INTERNAL)
         finally:
-            self._in_flight -= 1
+            self.gate.leave()
 
     async def grpc_web(self, request: web.Request) -> web.Response:
         """POST /gosight.IngestService/SendBatch: gRPC-Web, unary. HTTP says 200 to everything."""
@@ -188,7 +214,8 @@ class HttpHandlers:
         presented = request.query.get("key") if request.query_string else None
         if presented:
             try:
-                key = await self._ingestor.find_project(Sender(presented))
+                address = sender_of(request, self._options.trusted_proxy_count).address
+                key = await self._ingestor.find_project(Sender(presented, address=address))
             except RefusedError:
                 return web.Response(status=204)
             if not is_origin_allowed(origin, key.allowed_domains):

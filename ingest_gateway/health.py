@@ -1,47 +1,43 @@
 """Whether this process can do its work now, dependency by dependency.
 
-Kafka and the key store are needed; Redis is not: without it the gateway goes on with local limits
-and asks PostgreSQL. Source: deployment.md, section 9 (probes).
+Kafka is needed: without it nothing can be accepted. Without Redis the gateway goes on with local
+limits and asks PostgreSQL; without PostgreSQL it goes on with the keys it has seen: taking it out
+of service would turn a part of an outage into a whole one. Source: deployment.md, section 9.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
-CHECK_TIMEOUT_S = 3.0
-NEEDED = frozenset({"kafka", "key_store"})
+from connectors.dependencies import AsyncProbe, AsyncProbes, all_needed_up
 
-Check = Callable[[], Awaitable[str | None]]  # None, or one sentence why not.
+NEEDED = frozenset({"kafka"})
 
 
 class Readiness:
-    """Asks all dependencies at once. `stop` makes the process unready for good."""
+    """Asks all dependencies at once, whenever asked itself. `stop` makes it unready for good."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
-        self._checks = dict(checks)
+    def __init__(self, checks: Mapping[str, AsyncProbe]) -> None:
+        self._probes = AsyncProbes(checks, NEEDED)
         self._is_stopping = False
+
+    def start(self) -> None:
+        """Watch the dependencies from now on, for the gauges and the log."""
+        self._probes.start()
 
     def stop(self) -> None:
         """Say no from now on, so that balancers look elsewhere while requests are finished."""
         self._is_stopping = True
+        self._probes.stop()
 
-    async def lines(self) -> dict[str, str]:
-        """`ok` or one sentence by dependency."""
+    async def lines(self) -> dict[str, dict[str, Any]]:
+        """State, since when, and one sentence, by dependency."""
         if self._is_stopping:
-            return {"process": "stopping"}
-        names = list(self._checks)
-        answers = await asyncio.gather(*(self._ask(name) for name in names))
-        return dict(zip(names, answers, strict=True))
+            return {"process": {"state": "stopping", "needed": True}}
+        return await self._probes.ask()
 
     @staticmethod
-    def is_ready(lines: Mapping[str, str]) -> bool:
+    def is_ready(lines: Mapping[str, Mapping[str, Any]]) -> bool:
         """Whether the dependencies that are needed are there."""
-        return all(lines.get(name) == "ok" for name in NEEDED)
-
-    async def _ask(self, name: str) -> str:
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
-                return await self._checks[name]() or "ok"
-        except TimeoutError:
-            return f"no answer within {CHECK_TIMEOUT_S:g} s"
+        return all_needed_up(lines)

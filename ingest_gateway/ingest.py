@@ -10,6 +10,7 @@ it may have been written all the same. No address, key or body leaves this modul
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,10 +21,10 @@ from functools import lru_cache
 from connectors.kafka_log import OutRecord
 from connectors.telemetry import get_logger
 from ingest_gateway.auth import Authenticator
-from ingest_gateway.decode import Decoded, DecodeLimits, decode
+from ingest_gateway.decode import Decoded, DecodeLimits, decode, open_body, split_key
 from ingest_gateway.errors import ErrorKind, RefusedError
 from ingest_gateway.judge import Project, judge
-from ingest_gateway.limits import RateGuard
+from ingest_gateway.limits import RateGuard, SharedRates
 from ingest_gateway.metrics import GatewayMetrics
 from ingest_gateway.origins import is_origin_allowed
 from ingest_gateway.outgoing import (
@@ -32,6 +33,7 @@ from ingest_gateway.outgoing import (
     raw_records,
     rejected_chunk_record,
     rejected_record,
+    whole_record,
 )
 from ingest_gateway.producer import RecordSink, SinkFailedError, SinkFullError
 from ingest_gateway.replay_chunk import (
@@ -42,7 +44,8 @@ from ingest_gateway.replay_chunk import (
     decode_chunk,
 )
 from ingest_gateway.replay_events import replay_records
-from ingest_gateway.request import IngestRequest, IngestResult, Refused, Sender
+from ingest_gateway.request import BodyForm, IngestRequest, IngestResult, Refused, Sender
+from ingest_gateway.screen import Screened
 from schemas.privacy import mask_ip
 from schemas.records import PrivacyPolicy, ProjectKey
 
@@ -51,6 +54,8 @@ RETRY_AFTER_FAILED_S = 3.0
 PROJECTS_MAX = 10_000
 USER_AGENT_CHARACTERS_MAX = 1024
 DAY_MS = 86_400_000
+
+OnResult = Callable[[IngestResult], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +89,11 @@ class Ingestor:
         options: IngestOptions,
         *,
         count_request: Callable[[str], None] = lambda _project_id: None,
+        shared_rates: SharedRates | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._rates = rates
+        self._shared_rates = shared_rates
         self._sink = sink
         self._metrics = metrics
         self._options = options
@@ -105,12 +112,36 @@ class Ingestor:
         """Take one replay chunk; the counts of the answer are rrweb events."""
         return await self._answer(request, self._plan_replay)
 
+    def ingest_now(self, request: IngestRequest, on_result: OnResult) -> bool:
+        """Take one batch of events if nothing has to be waited for but the acknowledgement.
+
+        False: the key has to be looked up or a token to be fetched; nothing was done, and `ingest`
+        is to be asked. Else `on_result` is called once, maybe before this returns.
+        """
+        if self._shared_rates is not None:
+            return False
+        sender = request.sender
+        try:
+            key = self._authenticator.find_writer_now(sender.presented_key)
+            if key is None or not self._rates.take_now(key.key_hash):
+                return False
+            project = self._project_of(sender, key)
+            self._count_request(key.project_id)
+            self._metrics.bytes[request.encoding] += len(request.body)
+            _key, plain, form = self._open(request)
+            self._send(request, self._plan_plain(request, plain, form, project), on_result)
+        except RefusedError as error:
+            on_result(self._refused(request, error))
+        return True
+
     async def find_project(self, sender: Sender) -> ProjectKey:
         """The project of a sender that wants to read its configuration.
 
         Raises:
-            RefusedError: as the ingestion endpoints do, but for rate.
+            RefusedError: as the ingestion endpoints do, but for the key's own rate.
         """
+        if self._shared_rates is not None:
+            await self._shared_rates.take_for_address(sender.address)
         key = await self._authenticator.find(sender.presented_key)
         if not is_origin_allowed(sender.origin, key.allowed_domains):
             raise RefusedError(ErrorKind.ORIGIN_NOT_ALLOWED)
@@ -119,40 +150,75 @@ class Ingestor:
     async def _answer(
         self, request: IngestRequest, plan: Callable[[IngestRequest], Awaitable[Plan]]
     ) -> IngestResult:
-        metrics = self._metrics
-        metrics.bytes[request.encoding] += len(request.body)
-        try:
-            planned = await plan(request)
-            await self._write(planned.records)
-        except RefusedError as error:
-            if error.kind is ErrorKind.RATE_LIMITED:
-                metrics.rate_limited += 1
-            metrics.batches[error.kind.value.lower()] += 1
-            return IngestResult(request.form, error.kind, error.retry_after_s)
-        for name, count in planned.events.items():
-            metrics.events[name] += count
-        metrics.batches["accepted" if not planned.result.refused else "partly_refused"] += 1
-        return planned.result
+        self._metrics.bytes[request.encoding] += len(request.body)
+        answered: asyncio.Future[IngestResult] = asyncio.get_running_loop().create_future()
 
-    async def _write(self, records: Sequence[OutRecord]) -> None:
-        if not records:
-            return
+        def on_result(result: IngestResult) -> None:
+            if not answered.done():  # Done before: the caller was cancelled.
+                answered.set_result(result)
+
         try:
-            await self._sink.write(records)
+            self._send(request, await plan(request), on_result)
+        except RefusedError as error:
+            return self._refused(request, error)
+        return await answered
+
+    def _send(self, request: IngestRequest, plan: Plan, on_result: OnResult) -> None:
+        """Send the records of a plan; the answer comes with the last acknowledgement.
+
+        Raises:
+            RefusedError: UNAVAILABLE, nothing was sent.
+        """
+        if not plan.records:
+            on_result(self._taken(plan))
+            return
+
+        def on_settled(failure: str | None) -> None:
+            if failure is None:
+                on_result(self._taken(plan))
+                return
+            get_logger().warning("kafka_write_failed", records=len(plan.records), reason=failure)
+            error = RefusedError(ErrorKind.UNAVAILABLE, RETRY_AFTER_FAILED_S)
+            on_result(self._refused(request, error))
+
+        try:
+            self._sink.submit(plan.records, on_settled)
         except SinkFullError:
             raise RefusedError(ErrorKind.UNAVAILABLE, RETRY_AFTER_FULL_S) from None
         except SinkFailedError as error:
-            get_logger().warning("kafka_write_failed", records=len(records), reason=str(error))
+            get_logger().warning("kafka_write_failed", records=0, reason=str(error))
             raise RefusedError(ErrorKind.UNAVAILABLE, RETRY_AFTER_FAILED_S) from None
+
+    def _taken(self, plan: Plan) -> IngestResult:
+        metrics = self._metrics
+        for name, count in plan.events.items():
+            metrics.events[name] += count
+        metrics.batches["accepted" if not plan.result.refused else "partly_refused"] += 1
+        return plan.result
+
+    def _refused(self, request: IngestRequest, error: RefusedError) -> IngestResult:
+        if error.kind is ErrorKind.RATE_LIMITED:
+            self._metrics.rate_limited += 1
+        self._metrics.batches[error.kind.value.lower()] += 1
+        return IngestResult(request.form, error.kind, error.retry_after_s)
 
     async def _admit(self, sender: Sender, key_in_body: str) -> Project:
         """The project of a sender that may write now."""
+        shared_rates = self._shared_rates
+        if shared_rates is not None:  # Before the key is looked at: guessing must not be free.
+            await shared_rates.take_for_address(sender.address)
         key = await self._authenticator.find_writer(sender.presented_key or key_in_body)
-        if sender.origin is not None and not is_origin_allowed(sender.origin, key.allowed_domains):
-            raise RefusedError(ErrorKind.ORIGIN_NOT_ALLOWED)
+        project = self._project_of(sender, key)
         if not self._rates.take_now(key.key_hash):
             await self._rates.take(key)
+        if shared_rates is not None:
+            await shared_rates.take_for_project(key.project_id)
         self._count_request(key.project_id)
+        return project
+
+    def _project_of(self, sender: Sender, key: ProjectKey) -> Project:
+        if sender.origin is not None and not is_origin_allowed(sender.origin, key.allowed_domains):
+            raise RefusedError(ErrorKind.ORIGIN_NOT_ALLOWED)
         project = self._projects.get(key.key_hash)
         if project is None or project.key is not key:
             if len(self._projects) >= PROJECTS_MAX:
@@ -175,15 +241,46 @@ class Ingestor:
         )
 
     async def _plan_batch(self, request: IngestRequest) -> Plan:
-        sender = request.sender
-        if sender.presented_key:
+        if request.sender.presented_key:
             # Nothing is unpacked for somebody who may not send.
-            project = await self._admit(sender, "")
-            decoded = decode(request.body, request.encoding, request.form, self._options.decode)
-        else:
-            decoded = decode(request.body, request.encoding, request.form, self._options.decode)
-            project = await self._admit(sender, decoded.project_key)
+            project = await self._admit(request.sender, "")
+            _key, plain, form = self._open(request)
+            return self._plan_plain(request, plain, form, project)
+        key, plain, form = self._open(request)
+        if key:
+            return self._plan_plain(request, plain, form, await self._admit(request.sender, key))
+        decoded = decode(plain, form, self._options.decode)
+        project = await self._admit(request.sender, decoded.project_key)
         return self._plan_decoded(request, decoded, project)
+
+    def _open(self, request: IngestRequest) -> tuple[str, bytes, BodyForm]:
+        """The key that stands in front, the batch without it, and its form."""
+        limits = self._options.decode
+        plain, form = open_body(request.body, request.encoding, request.form, limits)
+        return *split_key(plain, form), form
+
+    def _plan_plain(
+        self, request: IngestRequest, plain: bytes, form: BodyForm, project: Project
+    ) -> Plan:
+        limits = self._options.decode
+        if form is BodyForm.PROTOBUF:
+            now_ms = request.received_at_ms
+            if not _has_opted_out(request.sender, project.settings.privacy):
+                seen = project.screen.look(plain, project.payloads, now_ms, limits.batch_events_max)
+                if seen is not None:
+                    return self._plan_screened(request, plain, seen, project)
+        return self._plan_decoded(request, decode(plain, form, limits), project)
+
+    def _plan_screened(
+        self, request: IngestRequest, plain: bytes, seen: Screened, project: Project
+    ) -> Plan:
+        facts = self._facts(request, project)
+        count = seen.event_count
+        records = [whole_record(plain, seen.session_id, count, project, facts)]
+        if seen.errors:
+            records += error_records(seen.errors, project, facts)
+        result = IngestResult(BodyForm.PROTOBUF, accepted=count)
+        return Plan(records, result, {("accepted", ""): count})
 
     def _plan_decoded(self, request: IngestRequest, decoded: Decoded, project: Project) -> Plan:
         """Everything that needs no waiting, so that the parsed batch is gone before the ack."""
@@ -192,7 +289,7 @@ class Ingestor:
         judged = judge(decoded, project, facts.received_at_ms, opted_out=opted_out)
         records = raw_records(decoded, judged, project, facts) if judged.accepted else []
         if judged.errors:
-            records += error_records(judged, project, facts)
+            records += error_records(judged.errors, project, facts)
         accepted = len(judged.accepted)
         if judged.replay:
             chunks, refusals = replay_records(judged.replay, decoded.sent_at_ms, project, facts)

@@ -7,17 +7,18 @@ why. Pure, but that it changes the events in place. Whether an event is good is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ingest_gateway.decode import Decoded, Faulty
+from ingest_gateway.screen import Screen, screen_of
 from schemas.event_types import ERROR_TYPES
 from schemas.privacy import Scrubber, scrubber_of
 from schemas.reasons import RejectReason
 from schemas.records import ProjectKey, ProjectSettings
 from schemas.v1.events_pb2 import Event, EventType
-from schemas.validate import clip_event, validate_event
+from schemas.validate import clip_event, payloads_taken, validate_event
 
 FAULTY_TEXT_BYTES_MAX = 8 * 1024  # privacy.md, section 5: as much as is scrubbed of one text.
 REPLAY = int(EventType.EVENT_TYPE_REPLAY)
@@ -25,11 +26,13 @@ REPLAY = int(EventType.EVENT_TYPE_REPLAY)
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What the gateway keeps ready for one key: its row and the scrubber of its policy."""
+    """What the gateway keeps ready for one key: its row and what judges by its settings."""
 
     key: ProjectKey
-    scrubber: Scrubber
     settings: ProjectSettings
+    scrubber: Scrubber
+    screen: Screen
+    payloads: Mapping[int, str | None]  # By type of event: the payload that it may carry.
 
     @classmethod
     def of(cls, key: ProjectKey, *, is_replay_enabled: bool = True) -> Project:
@@ -42,7 +45,8 @@ class Project:
                 retain_days=settings.retain_days,
                 document=settings.document,
             )
-        return cls(key, scrubber_of(settings.privacy), settings)
+        policy = settings.privacy
+        return cls(key, settings, scrubber_of(policy), screen_of(policy), payloads_taken(settings))
 
 
 class Refusal(NamedTuple):
@@ -65,7 +69,7 @@ class Judged:
     the batch can be passed on as one piece. `is_changed`: something was cut or scrubbed in it.
     """
 
-    accepted: list[Event] = field(default_factory=list)
+    accepted: Sequence[Event]
     replay: list[tuple[int, Event]] = field(default_factory=list)  # (index, event)
     errors: list[Event] = field(default_factory=list)  # Also among `accepted`.
     refusals: list[Refusal] = field(default_factory=list)
@@ -75,11 +79,10 @@ class Judged:
 
 def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out: bool) -> Judged:
     """Judge every event of a batch. `opted_out` refuses all of them, whatever they are."""
-    judged = Judged()
+    judged = Judged(accepted := [])
     settings = project.settings
     scrub = project.scrubber.scrub_event
     sent_at_ms = decoded.sent_at_ms
-    accepted = judged.accepted
     is_changed = False
     for place, (item, size) in enumerate(zip(decoded.items, decoded.event_bytes, strict=False)):
         if isinstance(item, Faulty):

@@ -1,6 +1,6 @@
-"""How many requests a key may make: a token bucket in Redis with a small local store of tokens.
+"""How many requests may come: token buckets in Redis with a small local store of tokens.
 
-In: a key and the cost of one request. Out: nothing, or a refusal with the real wait.
+In: a key, a project or an address. Out: nothing, or a refusal with the real wait.
 
 Tokens are fetched from Redis in portions of a tenth of a second's worth (at least one, at most a
 tenth of the burst), so that most requests need no round trip. Portions are taken from the one
@@ -10,16 +10,23 @@ unused for that long is given up.
 
 While Redis is away each process has a whole bucket of its own, and says so in the log and in a
 metric: ingestion goes on, the limit of a key is then `processes` times as high.
+
+Keys bring their own limits. Limits of all requests of a project and of an address are settings of
+the whole gateway, and off unless set (`SharedRates`).
 Source: events.md, section 7 (Key check); deployment.md, section 5.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import NamedTuple
 
 from connectors.errors import RetryableError
 from connectors.redis import TokenBuckets
@@ -33,9 +40,17 @@ KEYS_MAX = 10_000
 SHARED_PAUSE_S = 1.0  # After a failure Redis is left alone for this long.
 
 
+class Bucket(NamedTuple):
+    """A bucket's name and size."""
+
+    name: str
+    rate_per_s: float
+    burst: int
+
+
 @dataclass(slots=True)
 class _Portion:
-    """Tokens of one key that this process may spend."""
+    """Tokens of one bucket that this process may spend."""
 
     tokens: float = 0.0
     fetched_at_s: float = 0.0
@@ -47,7 +62,7 @@ class _Portion:
 
 
 class RateGuard:
-    """Lets requests through by key. `on_fallback(is_local)` is told when the mode changes."""
+    """Lets requests through by bucket. `on_fallback(is_local)` is told when the mode changes."""
 
     def __init__(
         self,
@@ -63,9 +78,9 @@ class RateGuard:
         self._shared_paused_until_s = 0.0
         self._is_local = False
 
-    def take_now(self, key_hash: str) -> bool:
+    def take_now(self, name: str) -> bool:
         """Take one token if this process holds one; False says nothing about the limit."""
-        portion = self._portions.get(key_hash)
+        portion = self._portions.get(name)
         if portion is None or portion.tokens < 1:
             return False
         if self._clock() - portion.fetched_at_s > PORTION_LIFE_S:
@@ -74,21 +89,25 @@ class RateGuard:
         return True
 
     async def take(self, key: ProjectKey) -> None:
-        """Take one token, waiting for Redis if this process holds none.
+        """Take one token of a key's own bucket, waiting for Redis if this process holds none.
 
         Raises:
             RefusedError: RATE_LIMITED with the seconds until a token is there.
         """
-        if self.take_now(key.key_hash):
+        await self.take_from(Bucket(key.key_hash, key.rate_limit_per_s, key.burst))
+
+    async def take_from(self, bucket: Bucket) -> None:
+        """As `take`, of any bucket."""
+        if self.take_now(bucket.name):
             return
-        portion = self._portion(key.key_hash)
+        portion = self._portion(bucket.name)
         self._raise_if_refused(portion)
         async with portion.lock:
             # Another task may have fetched, or been refused, while this one waited.
-            if self.take_now(key.key_hash):
+            if self.take_now(bucket.name):
                 return
             self._raise_if_refused(portion)
-            granted, wait_s = await self._fetch(key, portion)
+            granted, wait_s = await self._fetch(bucket, portion)
         if granted:
             portion.tokens += granted - 1
             return
@@ -100,15 +119,15 @@ class RateGuard:
         if wait_s > 0:
             raise RefusedError(ErrorKind.RATE_LIMITED, retry_after_s=wait_s)
 
-    async def _fetch(self, key: ProjectKey, portion: _Portion) -> tuple[int, float]:
+    async def _fetch(self, bucket: Bucket, portion: _Portion) -> tuple[int, float]:
         portion.tokens = 0.0
         if self._buckets is not None and self._clock() >= self._shared_paused_until_s:
-            wanted = max(1, min(int(key.rate_limit_per_s * PORTION_S), key.burst // 10))
+            wanted = max(1, min(int(bucket.rate_per_s * PORTION_S), bucket.burst // 10))
             try:
                 answer = await self._buckets.take(
-                    key.key_hash,
-                    rate_per_s=key.rate_limit_per_s,
-                    burst=key.burst,
+                    bucket.name,
+                    rate_per_s=bucket.rate_per_s,
+                    burst=bucket.burst,
                     needed=1,
                     wanted=wanted,
                 )
@@ -120,18 +139,18 @@ class RateGuard:
                 portion.fetched_at_s = self._clock()
                 portion.local_tokens = None
                 return answer
-        return self._take_local(key, portion)
+        return self._take_local(bucket, portion)
 
-    def _take_local(self, key: ProjectKey, portion: _Portion) -> tuple[int, float]:
+    def _take_local(self, bucket: Bucket, portion: _Portion) -> tuple[int, float]:
         now_s = self._clock()
         if portion.local_tokens is None:
-            portion.local_tokens = float(key.burst)
+            portion.local_tokens = float(bucket.burst)
         else:
-            earned = (now_s - portion.local_at_s) * key.rate_limit_per_s
-            portion.local_tokens = min(float(key.burst), portion.local_tokens + earned)
+            earned = (now_s - portion.local_at_s) * bucket.rate_per_s
+            portion.local_tokens = min(float(bucket.burst), portion.local_tokens + earned)
         portion.local_at_s = now_s
         if portion.local_tokens < 1:
-            return 0, (1 - portion.local_tokens) / key.rate_limit_per_s
+            return 0, (1 - portion.local_tokens) / bucket.rate_per_s
         portion.local_tokens -= 1
         return 1, 0.0
 
@@ -145,12 +164,76 @@ class RateGuard:
         else:
             get_logger().info("rate_limit_shared_again")
 
-    def _portion(self, key_hash: str) -> _Portion:
-        portion = self._portions.get(key_hash)
+    def _portion(self, name: str) -> _Portion:
+        portion = self._portions.get(name)
         if portion is None:
-            portion = self._portions[key_hash] = _Portion()
+            portion = self._portions[name] = _Portion()
             if len(self._portions) > KEYS_MAX:
                 self._portions.popitem(last=False)
         else:
-            self._portions.move_to_end(key_hash)
+            self._portions.move_to_end(name)
         return portion
+
+
+@dataclass(frozen=True, slots=True)
+class RateOptions:
+    """Requests a second and at once for one project and for one address; a rate of 0 is no limit.
+
+    `secret` hides addresses in the names of their buckets; processes share them only if they share
+    it.
+    """
+
+    project_per_s: int = 0
+    project_burst: int = 1
+    address_per_s: int = 0
+    address_burst: int = 1
+    secret: bytes = b""
+
+
+class SharedRates:
+    """The limits of projects and addresses, beside those of keys."""
+
+    def __init__(
+        self,
+        buckets: TokenBuckets | None,
+        options: RateOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options
+        # Two stores: a crowd of addresses must not push out what is known of projects.
+        self._projects = RateGuard(buckets, clock=clock)
+        self._addresses = RateGuard(buckets, clock=clock)
+
+    async def take_for_address(self, address: str) -> None:
+        """Take one token of an address (IPv6: of its /64); an unknown address has no limit.
+
+        Raises:
+            RefusedError: RATE_LIMITED with the seconds until a token is there.
+        """
+        options = self._options
+        if options.address_per_s and address:
+            digest = hmac.digest(options.secret, _network(address).encode(), hashlib.sha256)
+            name = f"address:{digest.hex()[:32]}"
+            bucket = Bucket(name, options.address_per_s, options.address_burst)
+            await self._addresses.take_from(bucket)
+
+    async def take_for_project(self, project_id: str) -> None:
+        """Take one token of a project.
+
+        Raises:
+            RefusedError: RATE_LIMITED with the seconds until a token is there.
+        """
+        options = self._options
+        if options.project_per_s:
+            name = f"project:{project_id}"
+            bucket = Bucket(name, options.project_per_s, options.project_burst)
+            await self._projects.take_from(bucket)
+
+
+def _network(address: str) -> str:
+    """What one client holds: an IPv4 address, or 2**64 IPv6 ones."""
+    try:
+        return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    except ValueError:
+        return address

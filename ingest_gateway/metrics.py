@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -18,8 +18,6 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-
-from connectors.telemetry import gosight_version
 
 # 1 ms to 10 s. Source: deployment.md, section 9.
 DURATION_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -52,8 +50,8 @@ class GatewayMetrics(Collector):
         self._duration_sums[route] += seconds
 
     def render(self) -> bytes:
-        """The Prometheus text of this process."""
-        return generate_latest(self._registry)
+        """The Prometheus text of this process: these figures and those that every process has."""
+        return generate_latest(self._registry) + generate_latest(REGISTRY)
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry at each scrape."""
@@ -93,11 +91,6 @@ class GatewayMetrics(Collector):
             "1 while Redis is away and each process limits by itself.",
             float(self.is_rate_limit_local),
         )
-        build = GaugeMetricFamily(
-            "gosight_build_info", "Always 1; labels tell the build.", labels=["service", "version"]
-        )
-        build.add_metric(["ingest_gateway", gosight_version()], 1)
-        yield build
 
 
 def _counter(name: str, text: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:

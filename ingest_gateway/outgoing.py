@@ -47,14 +47,15 @@ def raw_records(
     """One record per session of the accepted events, keyed `project_id:session_id`.
 
     A batch that goes on whole keeps its form, with the server's facts appended: concatenated
-    messages merge, and what stands last wins. Its bytes are the client's own if the batch says all
-    that they say, nothing was changed in it and no key is inside; else it is written anew.
+    messages merge, and what stands last wins. Its bytes are the client's own, without a key in
+    front, if the batch says all that they say and nothing was changed in it; else it is written
+    anew.
     """
-    if judged.is_whole and decoded.batch is not None and _fits(judged.accepted):
+    is_small = decoded.verbatim is not None or _fits(judged.accepted)
+    if judged.is_whole and decoded.batch is not None and is_small:
+        body = _batch_bytes(decoded, judged, decoded.batch)
         session = judged.accepted[0].session_id
-        server = _server_facts(project, facts, session, len(judged.accepted))
-        value = _batch_bytes(decoded, judged, decoded.batch) + server.SerializeToString()
-        return [_raw_record(project, facts, session, len(judged.accepted), value)]
+        return [whole_record(body, session, len(judged.accepted), project, facts)]
     sessions: dict[str, list[Event]] = {}
     for event in judged.accepted:
         sessions.setdefault(event.session_id, []).append(event)
@@ -68,6 +69,14 @@ def raw_records(
             value = raw.SerializeToString()
             records.append(_raw_record(project, facts, session, len(events), value))
     return records
+
+
+def whole_record(
+    body: bytes, session: str, event_count: int, project: Project, facts: Facts
+) -> OutRecord:
+    """The record of a batch that goes on in its own bytes, with the server's facts behind them."""
+    server = _server_facts(project, facts, session, event_count)
+    return _raw_record(project, facts, session, event_count, body + server.SerializeToString())
 
 
 def _fits(events: Sequence[Event]) -> bool:
@@ -94,7 +103,7 @@ def _pieces(events: Sequence[Event]) -> Iterator[list[Event]]:
 
 
 def _batch_bytes(decoded: Decoded, judged: Judged, batch: EventBatch) -> bytes:
-    if decoded.verbatim is not None and not judged.is_changed and not batch.project_key:
+    if decoded.verbatim is not None and not judged.is_changed:
         return decoded.verbatim
     batch.project_key = ""
     return batch.SerializeToString()
@@ -131,13 +140,13 @@ def _raw_record(
     )
 
 
-def error_records(judged: Judged, project: Project, facts: Facts) -> list[OutRecord]:
+def error_records(errors: Sequence[Event], project: Project, facts: Facts) -> list[OutRecord]:
     """A copy of each error, keyed by project, with nothing in it that names a visitor.
 
     The topic keeps its records for 30 days, longer than one that holds personal data may.
     """
     records: list[OutRecord] = []
-    for event in judged.errors:
+    for event in errors:
         record = ErrorEvent(
             project_id=project.key.project_id,
             received_at_ms=facts.received_at_ms,

@@ -4,10 +4,12 @@ In: `OutRecord`s. Out: nothing, once every record is acknowledged, or an excepti
 flight is bounded in bytes and in records; over the bound the caller is refused at once, so that a
 broker's absence cannot fill the memory.
 
-Bridge to asyncio: delivery reports are polled from the loop itself, once a millisecond while
-something is in flight. Measured on records of 4.6 KB from 32 tasks, on one real broker: 22 to 24
-microseconds of CPU a record, against 29 to 33 with a poller thread (one `call_soon_threadsafe` a
-poll) and 93 with `confluent_kafka.aio.AIOProducer` and batches of one.
+Bridge to asyncio: once a millisecond, while something is in flight, the loop hands what has come
+since to librdkafka at one go and takes its delivery reports. At one go, because its thread then
+wakes up less often and sends what belongs to one partition in one request: at 4,000 records a
+second 2 of 14 microseconds an event, and a quarter of what the broker spends. Polling from the loop
+took 22 to 24 microseconds a record, against 29 to 33 with a poller thread (one
+`call_soon_threadsafe` a poll) and 93 with `confluent_kafka.aio.AIOProducer` and batches of one.
 """
 
 from __future__ import annotations
@@ -39,18 +41,21 @@ class SinkFailedError(RetryableError):
     """At least one record was not acknowledged; any subset may have been written."""
 
 
+# Called once, from the loop: with None when all records are acknowledged, else with the reason.
+OnSettled = Callable[[str | None], None]
+
+
 class RecordSink(Protocol):
     """Where the gateway's records go."""
 
-    async def write(self, records: Sequence[OutRecord]) -> None:
-        """Return when all records are acknowledged, in order within a key.
+    def submit(self, records: Sequence[OutRecord], on_settled: OnSettled) -> None:
+        """Send at least one record, in order within a key; `on_settled` tells how it ended.
 
-        Bounded in time by the sink's delivery timeout. May be called by many tasks at once. A
-        caller that is cancelled leaves its records on their way.
+        It is called within the sink's delivery timeout, and may be called before this returns.
 
         Raises:
-            SinkFullError: at once, if the records do not fit below the bound.
-            SinkFailedError: a record was not acknowledged in time or was refused.
+            SinkFullError: the records do not fit below the bound; none was sent.
+            SinkFailedError: the sink takes no records any more; none was sent.
         """
 
     async def check(self) -> str | None:
@@ -69,15 +74,31 @@ class SinkLimits:
 
 
 class _Delivery:
-    """One call of `write`: how many acknowledgements are missing, and what failed first."""
+    """One call of `submit`: how many acknowledgements are missing, and what failed first."""
 
-    __slots__ = ("done", "failure", "missing", "size")
+    __slots__ = ("failure", "missing", "on_settled", "sink", "size")
 
-    def __init__(self, missing: int, size: int, done: asyncio.Future[None]) -> None:
+    def __init__(
+        self, sink: KafkaRecordSink, missing: int, size: int, on_settled: OnSettled
+    ) -> None:
+        self.sink = sink
         self.missing = missing
         self.size = size
-        self.done = done
+        self.on_settled = on_settled
         self.failure: str | None = None
+
+    def on_delivery(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None and self.failure is None:
+            self.failure = error.str()
+        self.settle(1)
+
+    def settle(self, count: int) -> None:
+        sink = self.sink
+        self.missing -= count
+        sink.records_in_flight -= count
+        if self.missing == 0:
+            sink.bytes_in_flight -= self.size
+            self.on_settled(self.failure)
 
 
 class KafkaRecordSink:
@@ -98,6 +119,7 @@ class KafkaRecordSink:
         self._on_fatal = on_fatal
         self._fatal: str | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._waiting: list[tuple[_Delivery, Sequence[OutRecord]]] = []
         self.records_in_flight = 0
         self.bytes_in_flight = 0
         timeout_ms = int(limits.delivery_timeout_s * 1000)
@@ -122,44 +144,38 @@ class KafkaRecordSink:
             }
         )
 
-    async def write(self, records: Sequence[OutRecord]) -> None:
-        """See `RecordSink.write`."""
+    def submit(self, records: Sequence[OutRecord], on_settled: OnSettled) -> None:
+        """See `RecordSink.submit`."""
         if self._fatal is not None:
             raise SinkFailedError(self._fatal)
-        size = sum(len(record.value) for record in records) + RECORD_OVERHEAD_BYTES * len(records)
+        count = len(records)
+        size = RECORD_OVERHEAD_BYTES * count
+        for record in records:
+            size += len(record.value)
         if (
             self.bytes_in_flight + size > self._limits.bytes_in_flight_max
-            or self.records_in_flight + len(records) > self._limits.records_in_flight_max
+            or self.records_in_flight + count > self._limits.records_in_flight_max
         ):
             raise SinkFullError("too much is in flight")
-        done: asyncio.Future[None] = self._loop.create_future()
-        delivery = _Delivery(len(records), size, done)
         self.bytes_in_flight += size
-        self.records_in_flight += len(records)
-
-        def on_delivery(error: KafkaError | None, _message: Message) -> None:
-            if error is not None and delivery.failure is None:
-                delivery.failure = error.str()
-            self._settle(delivery, 1)
-
-        for index, record in enumerate(records):
-            try:
-                self._producer.produce(
-                    record.topic,
-                    value=record.value,
-                    key=record.key,
-                    headers=list(record.headers),
-                    on_delivery=on_delivery,
-                )
-            except (BufferError, KafkaException, NotImplementedError) as error:
-                delivery.failure = f"record not taken by the client: {error}"
-                self._settle(delivery, len(records) - index)
-                break
-        if self._timer is None and self.records_in_flight:
+        self.records_in_flight += count
+        self._waiting.append((_Delivery(self, count, size, on_settled), records))
+        if self._timer is None:
             self._timer = self._loop.call_later(POLL_INTERVAL_S, self._poll)
-        await done
-        if delivery.failure is not None:
-            raise SinkFailedError(delivery.failure)
+
+    def _hand_over(self) -> None:
+        """Give librdkafka what was submitted since the last time."""
+        waiting, self._waiting = self._waiting, []
+        produce = self._producer.produce
+        for delivery, records in waiting:
+            on_delivery = delivery.on_delivery
+            for index, (topic, key, value, headers, _) in enumerate(records):
+                try:
+                    produce(topic, value, key, headers=list(headers), on_delivery=on_delivery)
+                except (BufferError, KafkaException, NotImplementedError) as error:
+                    delivery.failure = f"record not taken by the client: {error}"
+                    delivery.settle(len(records) - index)
+                    break
 
     async def check(self) -> str | None:
         """See `RecordSink.check`: the brokers answer, or have just acknowledged."""
@@ -180,6 +196,7 @@ class KafkaRecordSink:
         """Wait for what is in flight; return how many records were left unacknowledged."""
         deadline = time.monotonic() + timeout_s
         while self.records_in_flight and time.monotonic() < deadline:
+            self._hand_over()
             self._producer.poll(0)
             await asyncio.sleep(POLL_INTERVAL_S)
         if self._timer is not None:
@@ -187,25 +204,19 @@ class KafkaRecordSink:
             self._timer = None
         left = self.records_in_flight
         if left:
+            self._hand_over()
             self._producer.purge()
             self._producer.poll(0)
         self._producer.close()
         return left
 
     def _poll(self) -> None:
+        self._hand_over()
         self._producer.poll(0)
         if self.records_in_flight:
             self._timer = self._loop.call_later(POLL_INTERVAL_S, self._poll)
         else:
             self._timer = None
-
-    def _settle(self, delivery: _Delivery, count: int) -> None:
-        delivery.missing -= count
-        self.records_in_flight -= count
-        if delivery.missing == 0:
-            self.bytes_in_flight -= delivery.size
-            if not delivery.done.done():  # Done before: its caller was cancelled.
-                delivery.done.set_result(None)
 
     def _on_client_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._FATAL and self._fatal is None:

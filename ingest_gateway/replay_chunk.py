@@ -20,7 +20,7 @@ from ingest_gateway.decode import body_form
 from ingest_gateway.errors import ErrorKind, RefusedError
 from ingest_gateway.judge import Project
 from ingest_gateway.request import BodyForm
-from ingest_gateway.unpack import unpack
+from ingest_gateway.unpack import unpack, unpack_large
 from schemas.identifiers import session_uuid
 from schemas.reasons import RejectReason
 from schemas.topics import REPLAY_CHUNKS
@@ -70,11 +70,45 @@ class _JsonChunk(msgspec.Struct):
     sent_at: int = 0
 
 
+class _TooManyEventsError(ValueError):
+    """Reading a chunk came to one event more than allowed."""
+
+
+class _Count:
+    """How many events may still be read; a chunk is read at one go, never two at a time."""
+
+    left = 0
+
+
 class _RrwebEvent(msgspec.Struct):
-    """What is needed of one rrweb event; the rest is passed over."""
+    """What is needed of one rrweb event; the rest is passed over.
+
+    Counted while they are made: 16 MiB can hold more than a million of them.
+    """
 
     type: int
     timestamp: float = 0
+
+    def __post_init__(self) -> None:
+        _Count.left -= 1
+        if _Count.left < 0:
+            raise _TooManyEventsError
+
+
+def read_rrweb(data: bytes | bytearray, events_max: int) -> list[_RrwebEvent]:
+    """The events of a JSON array.
+
+    Raises:
+        RefusedError: TOO_LARGE: there are more than allowed; the others were not made.
+        ValueError, RecursionError: it is no such array.
+    """
+    _Count.left = events_max
+    try:
+        return msgspec.json.decode(data, type=list[_RrwebEvent])
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, _TooManyEventsError):
+            raise RefusedError(ErrorKind.TOO_LARGE) from None
+        raise
 
 
 def decode_chunk(
@@ -139,20 +173,18 @@ def check_chunk(
     if chunk.codec not in CODEC_ENCODING or chunk.chunk_index < 0:
         return RejectReason.BAD_PAYLOAD
     try:
-        data = unpack(chunk.data, CODEC_ENCODING[chunk.codec], limits.data_bytes_max)
-        events = msgspec.json.decode(data, type=list[_RrwebEvent])
+        data = unpack_large(chunk.data, CODEC_ENCODING[chunk.codec], limits.data_bytes_max)
+        events = read_rrweb(data, limits.events_max)
     except RefusedError as error:
         if error.kind is ErrorKind.TOO_LARGE:
             raise
         return RejectReason.BAD_PAYLOAD
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return RejectReason.BAD_PAYLOAD
-    if len(events) > limits.events_max:
-        raise RefusedError(ErrorKind.TOO_LARGE)
     if not events:
         return RejectReason.BAD_PAYLOAD
     if chunk.codec == ReplayCodec.REPLAY_CODEC_UNSPECIFIED:
-        is_plain = data is chunk.data or data == chunk.data
+        is_plain = isinstance(data, bytes)  # What was unpacked is a bytearray.
         chunk.codec = ReplayCodec.REPLAY_CODEC_NONE if is_plain else ReplayCodec.REPLAY_CODEC_GZIP
     chunk.event_count = len(events)
     chunk.has_full_snapshot = any(event.type == FULL_SNAPSHOT for event in events)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from ingest_gateway.grpc_server import GrpcHandlers, GrpcOptions, start_grpc
 from ingest_gateway.handlers import HttpHandlers, HttpOptions
 from ingest_gateway.health import Readiness
 from ingest_gateway.ingest import IngestOptions, Ingestor
-from ingest_gateway.limits import RateGuard
+from ingest_gateway.lane import Lanes
+from ingest_gateway.limits import RateGuard, RateOptions, SharedRates
 from ingest_gateway.metrics import GatewayMetrics
 from ingest_gateway.producer import KafkaRecordSink, SinkLimits
 from ingest_gateway.settings import REPLAY_BODY_BYTES_MAX, GatewaySettings
@@ -57,6 +59,8 @@ class GatewayService:
         self.metrics = GatewayMetrics()
         self._runners: list[web.AppRunner] = []
         self._grpc_server: Any = None
+        self._http_server: asyncio.Server | None = None
+        self._lanes: Lanes | None = None
         self._counts: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._counter_task: asyncio.Task[None] | None = None
 
@@ -94,8 +98,9 @@ class GatewayService:
             self._sink.bytes_in_flight,
         )
         self._readiness = Readiness(
-            {"kafka": self._sink.check, "key_store": keys.check, "redis": self._check_redis}
+            {"kafka": self._sink.check, "postgres": keys.check, "redis": self._check_redis}
         )
+        self._readiness.start()
         ingestor = Ingestor(
             Authenticator(keys, lambda: time.time_ns() // 1_000_000),
             RateGuard(buckets, on_fallback=self._on_rate_fallback),
@@ -107,66 +112,90 @@ class GatewayService:
                 ip_hash_secret=settings.ip_hash_secret.encode(),
             ),
             count_request=self._count_request,
+            shared_rates=self._make_shared_rates(buckets),
         )
         self._counter_task = asyncio.create_task(self._write_counters(buckets))
         return await self._listen(ingestor)
 
+    def _make_shared_rates(self, buckets: RedisTokenBuckets) -> SharedRates | None:
+        settings = self._settings
+        if not settings.project_rate_limit_per_s and not settings.address_rate_limit_per_s:
+            return None
+        options = RateOptions(
+            settings.project_rate_limit_per_s,
+            settings.project_rate_limit_burst,
+            settings.address_rate_limit_per_s,
+            settings.address_rate_limit_burst,
+            settings.ip_hash_secret.encode() or secrets.token_bytes(32),
+        )
+        return SharedRates(buckets, options)
+
     async def _listen(self, ingestor: Ingestor) -> Ports:
         settings = self._settings
         has_own_metrics_port = settings.metrics_port > 0
-        handlers = HttpHandlers(
-            ingestor,
-            self._readiness,
-            self.metrics,
-            HttpOptions(
-                body_bytes_max=settings.body_bytes_max,
-                replay_body_bytes_max=max(REPLAY_BODY_BYTES_MAX, settings.body_bytes_max),
-                request_timeout_s=settings.request_timeout_s,
-                requests_in_flight_max=settings.requests_in_flight_max,
-                trusted_proxy_count=settings.trusted_proxy_count,
-                has_own_metrics_port=has_own_metrics_port and settings.processes > 1,
-            ),
+        options = HttpOptions(
+            body_bytes_max=settings.body_bytes_max,
+            replay_body_bytes_max=max(REPLAY_BODY_BYTES_MAX, settings.body_bytes_max),
+            request_timeout_s=settings.request_timeout_s,
+            requests_in_flight_max=settings.requests_in_flight_max,
+            trusted_proxy_count=settings.trusted_proxy_count,
+            has_own_metrics_port=has_own_metrics_port and settings.processes > 1,
         )
+        handlers = HttpHandlers(ingestor, self._readiness, self.metrics, options)
         metrics_port: int | None = None
         if has_own_metrics_port:
             metrics_app = create_metrics_app(self.metrics)
             metrics_port = settings.metrics_port + self._worker
-            await self._serve(metrics_app, metrics_port, is_shared=False)
+            await self._serve(metrics_app, metrics_port)
         grpc_port: int | None = None
         if settings.grpc_port >= 0:
-            options = GrpcOptions(
+            grpc_options = GrpcOptions(
                 settings.body_bytes_max,
                 REPLAY_BODY_BYTES_MAX,
                 request_timeout_s=settings.request_timeout_s,
                 is_port_shared=settings.processes > 1,
             )
             address = f"{settings.listen_host}:{settings.grpc_port}"
-            grpc_handlers = GrpcHandlers(ingestor, self.metrics, options)
-            self._grpc_server, grpc_port = await start_grpc(grpc_handlers, address, options)
-        app = create_app(handlers, settings.alias_path)
-        http_port = await self._serve(app, settings.http_port, is_shared=settings.processes > 1)
+            grpc_handlers = GrpcHandlers(ingestor, self.metrics, grpc_options)
+            self._grpc_server, grpc_port = await start_grpc(grpc_handlers, address, grpc_options)
+        http_port = await self._serve_lanes(handlers, ingestor, options)
         return Ports(http_port, grpc_port, metrics_port)
 
-    async def _serve(self, app: web.Application, port: int, *, is_shared: bool) -> int:
+    async def _serve_lanes(
+        self, handlers: HttpHandlers, ingestor: Ingestor, options: HttpOptions
+    ) -> int:
+        """The public HTTP port: the lane in front, the application behind it."""
+        settings = self._settings
+        runner = make_runner(create_app(handlers, settings.alias_path), settings.drain_timeout_s)
+        self._runners.append(runner)
+        await runner.setup()
+        assert runner.server is not None
+        self._lanes = Lanes(ingestor, self.metrics, options, handlers.gate, runner.server)
+        self._http_server = await asyncio.get_running_loop().create_server(
+            self._lanes.connect,
+            settings.listen_host,
+            settings.http_port,
+            backlog=LISTEN_BACKLOG,
+            reuse_port=settings.processes > 1 or None,
+        )
+        return int(self._http_server.sockets[0].getsockname()[1])
+
+    async def _serve(self, app: web.Application, port: int) -> None:
         runner = make_runner(app, self._settings.drain_timeout_s)
         self._runners.append(runner)
         await runner.setup()
-        site = web.TCPSite(
-            runner,
-            self._settings.listen_host,
-            port,
-            backlog=LISTEN_BACKLOG,
-            reuse_port=is_shared or None,
-        )
-        await site.start()
-        return int(runner.addresses[-1][1])
+        await web.TCPSite(runner, self._settings.listen_host, port, backlog=LISTEN_BACKLOG).start()
 
     async def stop(self) -> int:
         """Finish and close; gives the number of records left unacknowledged."""
         deadline = time.monotonic() + self._settings.drain_timeout_s
         if hasattr(self, "_readiness"):
             self._readiness.stop()
+        if self._http_server is not None:
+            self._http_server.close()
         closing = [runner.cleanup() for runner in self._runners]
+        if self._lanes is not None:
+            closing.append(self._lanes.close(self._settings.drain_timeout_s))
         if self._grpc_server is not None:
             closing.append(self._grpc_server.stop(self._settings.drain_timeout_s))
         await asyncio.gather(*closing)

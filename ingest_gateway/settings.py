@@ -39,6 +39,11 @@ class GatewaySettings(ConnectionSettings):
     # Used where a key's row does not say, and never above what the row says.
     rate_limit_per_s: int = Field(1_000, alias="RATE_LIMIT_RPS", gt=0)
     rate_limit_burst: int = Field(5_000, alias="RATE_LIMIT_BURST", gt=0)
+    # For all keys of a project and for one client's address together; 0: no such limit.
+    project_rate_limit_per_s: int = Field(0, alias="PROJECT_RATE_LIMIT_RPS", ge=0)
+    project_rate_limit_burst: int = Field(20_000, alias="PROJECT_RATE_LIMIT_BURST", gt=0)
+    address_rate_limit_per_s: int = Field(0, alias="ADDRESS_RATE_LIMIT_RPS", ge=0)
+    address_rate_limit_burst: int = Field(200, alias="ADDRESS_RATE_LIMIT_BURST", gt=0)
     is_replay_enabled: bool = Field(True, alias="REPLAY_ENABLED")
 
     # Together they bound the memory that a broker's absence can take.

@@ -38,6 +38,7 @@ class GatewayProcess:
     http_port: int
     grpc_port: int
     log: list[dict[str, Any]]
+    noise: list[str]  # What came on standard error beside the log.
 
     @property
     def url(self) -> str:
@@ -71,9 +72,11 @@ def gateway_process(environ: Mapping[str, str], *arguments: str) -> Iterator[Gat
         },
         stderr=subprocess.PIPE,
         text=True,
+        errors="backslashreplace",
     )
     lines: queue.Queue[str] = queue.Queue()
     log: list[dict[str, Any]] = []
+    noise: list[str] = []
 
     def read() -> None:
         assert process.stderr is not None
@@ -81,11 +84,13 @@ def gateway_process(environ: Mapping[str, str], *arguments: str) -> Iterator[Gat
             lines.put(line)
             if line.startswith("{"):
                 log.append(json.loads(line))
+            else:
+                noise.append(line)
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
-        yield _wait_until_started(process, lines, log)
+        yield _wait_until_started(process, lines, log, noise)
     finally:
         if process.poll() is None:
             process.kill()
@@ -96,7 +101,10 @@ def gateway_process(environ: Mapping[str, str], *arguments: str) -> Iterator[Gat
 
 
 def _wait_until_started(
-    process: subprocess.Popen[str], lines: queue.Queue[str], log: list[dict[str, Any]]
+    process: subprocess.Popen[str],
+    lines: queue.Queue[str],
+    log: list[dict[str, Any]],
+    noise: list[str],
 ) -> GatewayProcess:
     deadline = time.monotonic() + START_TIMEOUT_S
     seen: list[str] = []
@@ -108,7 +116,7 @@ def _wait_until_started(
         seen.append(line)
         if '"event":"started"' in line:
             started = json.loads(line)
-            return GatewayProcess(process, started["http_port"], started["grpc_port"], log)
+            return GatewayProcess(process, started["http_port"], started["grpc_port"], log, noise)
     raise AssertionError("the gateway did not start:\n" + "".join(seen))
 
 

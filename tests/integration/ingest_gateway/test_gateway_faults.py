@@ -140,14 +140,14 @@ async def test_kafka_never_there(servers: RunningStack) -> None:
                 assert {status for status, _, _ in answers} == {503}
                 assert all(int(retry_after) >= 1 for _, _, retry_after in answers)
                 # Those beyond the bound were not kept waiting.
-                assert sum(waited_s < 1.5 for _, waited_s, _ in answers) > 100
+                assert sum(waited_s < 1.5 for _, waited_s, _ in answers) > 20
                 assert max(waited_s for _, waited_s, _ in answers) < 8
             assert gateway.memory_bytes() - before < 60_000_000
             async with session.get(gateway.url + "/health") as response:
                 assert response.status == 200
             async with session.get(gateway.url + "/ready") as response:
                 assert response.status == 503
-                assert (await response.json())["dependencies"]["kafka"] != "ok"
+                assert (await response.json())["dependencies"]["kafka"]["state"] == "down"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_gateway.decode import DecodeLimits, body_form, decode
+from ingest_gateway.decode import DecodeLimits, body_form, decode, open_body
 from ingest_gateway.errors import ErrorKind, RefusedError
 from ingest_gateway.outgoing import RECORD_EVENT_BYTES_MAX, _fits, _pieces
 from ingest_gateway.request import BodyForm
@@ -175,11 +175,11 @@ def test_large_replay_event_is_read_and_large_others_are_not() -> None:
     batch = make_batch(3)
     batch.events[0].replay.data = bytes(900_000)
     batch.events[1].page.title = "x" * 70_000
-    decoded = decode(batch.SerializeToString(), "identity", BodyForm.PROTOBUF, DecodeLimits())
+    decoded = decode(batch.SerializeToString(), BodyForm.PROTOBUF, DecodeLimits())
     kinds = [type(item).__name__ for item in decoded.items]
     assert kinds == ["Event", "Faulty", "Event"]
     batch.events[0].replay.data = bytes(1024 * 1024)
-    decoded = decode(batch.SerializeToString(), "identity", BodyForm.PROTOBUF, DecodeLimits())
+    decoded = decode(batch.SerializeToString(), BodyForm.PROTOBUF, DecodeLimits())
     assert [type(item).__name__ for item in decoded.items] == ["Faulty", "Faulty", "Event"]
     assert decoded.sent_at_ms == batch.sent_at
 
@@ -214,15 +214,13 @@ def test_values_of_a_batch_are_not_copied_without_bound() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(RefusedError) as raised:
-            decode(body, "gzip", BodyForm.JSON, DecodeLimits())
+            decode(*open_body(body, "gzip", BodyForm.JSON, DecodeLimits()), DecodeLimits())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert raised.value.kind is ErrorKind.TOO_LARGE
     assert peak < 20_000_000
-    assert (
-        len(decode(shared_bomb(1_000, 200), "identity", BodyForm.JSON, DecodeLimits()).items) == 200
-    )
+    assert len(decode(shared_bomb(1_000, 200), BodyForm.JSON, DecodeLimits()).items) == 200
 
 
 def test_a_large_batch_goes_out_in_records_that_fit() -> None:

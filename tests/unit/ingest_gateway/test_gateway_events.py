@@ -75,6 +75,21 @@ async def test_key_in_the_body_is_not_passed_on(world: World) -> None:
     assert len(world.sink.raw()[0].events) == 2
 
 
+@pytest.mark.parametrize("headers", [{"X-GoSight-Key": None}, {}], ids=["body", "header"])
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_no_key_of_the_body_is_passed_on(
+    world: World, times: int, headers: dict[str, None]
+) -> None:
+    """However often it stands there, before or behind the events, and whichever admitted it."""
+    key = EventBatch(project_key=WRITE_KEY).SerializeToString()
+    body = key * times + make_batch(2).SerializeToString()
+    for one in (body, body + key):
+        assert (await world.post(one, headers=headers)).status == 202
+    assert len(world.sink.raw()) == 2
+    assert all(WRITE_KEY.encode() not in record.value for record in world.sink.records)
+    assert all(len(raw.events) == 2 for raw in world.sink.raw())
+
+
 @pytest.mark.parametrize("where", ["alias", "query"])
 async def test_key_in_other_places(world: World, where: str) -> None:
     """The key may be in X-Project-Key or in the query."""

@@ -83,16 +83,28 @@ async def test_health_needs_nobody(world: World, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/ready", "/readyz"])
 async def test_ready_names_what_is_away(world: World, path: str) -> None:
-    """Ready needs Kafka and the key store, and says which one is missing."""
-    async with world.session.get(world.url + path) as response:
-        assert response.status == 200
-        assert (await response.json())["dependencies"] == {"kafka": "ok", "key_store": "ok"}
+    """Ready needs Kafka; whatever is missing is named, with a moment and a sentence."""
+
+    async def ask() -> tuple[int, dict[str, dict[str, object]]]:
+        async with world.session.get(world.url + path) as response:
+            return response.status, (await response.json())["dependencies"]
+
+    status, found = await ask()
+    assert status == 200
+    assert [(name, entry["state"], entry["needed"]) for name, entry in found.items()] == [
+        ("kafka", "up", True),
+        ("postgres", "up", False),
+    ]
     world.source.is_away = True
-    async with world.session.get(world.url + path) as response:
-        assert response.status == 503
-        lines = (await response.json())["dependencies"]
-        assert lines["kafka"] == "ok"
-        assert lines["key_store"] != "ok"
+    status, found = await ask()
+    assert status == 200
+    assert found["kafka"]["state"] == "up"
+    assert found["postgres"]["state"] == "down"
+    assert found["postgres"]["detail"] == "PostgreSQL is away: told so"
+    assert str(found["postgres"]["since"]).endswith("Z")
+    world.sink.is_failing = True
+    status, found = await ask()
+    assert (status, found["kafka"]["state"]) == (503, "down")
 
 
 async def test_metrics_count_without_names(world: World) -> None:
