@@ -16,14 +16,16 @@ from aiohttp import web
 
 from api.app import create_app
 from api.clickhouse_runner import ClickHouseRunner
+from api.ledger_watch import watch_ledger
 from api.services import Services
 from api.settings import ApiSettings
 from connectors.errors import RetryableError
 from connectors.keys import KeyStore
+from connectors.log_capture import own_process_logs
 from connectors.postgres import PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, connect_redis
 from connectors.settings import SettingsError
-from connectors.telemetry import configure_logging, get_logger
+from connectors.telemetry import get_logger, watch_event_loop
 
 
 async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
@@ -66,7 +68,13 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         site = web.TCPSite(web_runner, settings.listen_host, settings.http_port)
         await site.start()
         get_logger().info("api_started", port=settings.http_port)
+        watches = [
+            asyncio.create_task(watch_event_loop()),
+            asyncio.create_task(watch_ledger(services)),
+        ]
         await stop.wait()
+        for watch in watches:
+            watch.cancel()
         get_logger().info("api_stopping")
     finally:
         await web_runner.cleanup()
@@ -85,12 +93,13 @@ async def _run(settings: ApiSettings) -> None:
 
 def main(environ: Mapping[str, str] | None = None) -> int:
     """Run the process; returns its exit code."""
+    own_process_logs("api")
     try:
         settings = ApiSettings.from_process(environ)
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        get_logger().error("settings_invalid", detail=str(error))
         return 2
-    configure_logging("api", settings.log_level)
+    own_process_logs("api", settings.log_level)
     try:
         asyncio.run(_run(settings))
     except OSError as error:

@@ -18,6 +18,7 @@ from prometheus_client import Histogram
 from api.auth import CALLER, authorize
 from api.errors import ApiError, ErrorCode, error_answer, from_http_error
 from api.routes import ROUTES, Route
+from api.service_handlers import watch_dependencies
 from api.services import SERVICES, Services
 from connectors.errors import RetryableError
 from connectors.telemetry import get_logger
@@ -35,6 +36,7 @@ def create_app(services: Services) -> web.Application:
     """An application on the given services; it opens and closes nothing itself."""
     app = web.Application(middlewares=[_observe, _answer_errors], client_max_size=BODY_BYTES_MAX)
     app[SERVICES] = services
+    app.cleanup_ctx.append(watch_dependencies)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _guarded(route))
     return app

@@ -32,6 +32,9 @@ class ClickHouseRunner:
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="clickhouse")
         self._local = threading.local()
+        # Of its own, so that long reports do not look like an outage.
+        self._probe_pool = ThreadPoolExecutor(1, thread_name_prefix="clickhouse-probe")
+        self._probe_client: Client | None = None
 
     async def rows(self, query: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         """See `QueryRunner.rows`."""
@@ -41,11 +44,21 @@ class ClickHouseRunner:
     async def check(self) -> None:
         """Raises ConnectorError if ClickHouse does not answer."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, self._run, "SELECT 1", {})
+        await loop.run_in_executor(self._probe_pool, self._ask)
 
     def close(self) -> None:
         """Let running queries end and stop the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._probe_pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ask(self) -> None:
+        try:
+            if self._probe_client is None:
+                self._probe_client = connect(self._url, timeout_s=1, connect_timeout_s=1)
+            self._probe_client.query("SELECT 1")
+        except (ClickHouseError, OSError) as error:
+            self._probe_client = None
+            raise sorted_error(error) from error
 
     def _run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         try:

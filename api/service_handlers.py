@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.answers import json_answer
 from api.services import SERVICES
-from connectors.errors import ConnectorError
+from connectors.dependencies import AsyncProbe, AsyncProbes, all_needed_up
 
-CHECK_TIMEOUT_S = 5.0
+PROBES: web.AppKey[AsyncProbes] = web.AppKey("probes", AsyncProbes)
+
+
+async def watch_dependencies(app: web.Application) -> AsyncIterator[None]:
+    """Ask the stores again and again as long as the application runs."""
+    services = app[SERVICES]
+    probes = AsyncProbes(
+        {name: _probe(check) for name, check in services.checks.items()}, services.vital
+    )
+    app[PROBES] = probes
+    probes.start()
+    yield
+    probes.stop()
+
+
+def _probe(check: Callable[[], Awaitable[None]]) -> AsyncProbe:
+    async def ask() -> str | None:
+        await check()
+        return None
+
+    return ask
 
 
 async def health(_request: web.Request) -> web.Response:
@@ -21,26 +40,13 @@ async def health(_request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """One line a dependency; 503 when a vital one is unusable."""
-    services = request.app[SERVICES]
-    names = list(services.checks)
-    faults = await asyncio.gather(*(_fault(services.checks[name]) for name in names))
-    found = dict(zip(names, faults, strict=True))
-    is_ready = not any(found[name] for name in services.vital)
-    lines = {name: fault or "ok" for name, fault in found.items()}
+    """One entry a dependency; 503 when a vital one is unusable."""
+    found = await request.app[PROBES].ask()
+    is_ready = all_needed_up(found)
     return json_answer(
-        {"status": "ready" if is_ready else "not ready", "dependencies": lines},
+        {"status": "ready" if is_ready else "not ready", "dependencies": found},
         status=200 if is_ready else 503,
     )
-
-
-async def _fault(check: Callable[[], Awaitable[None]]) -> str | None:
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT_S):
-            await check()
-    except (ConnectorError, TimeoutError) as error:
-        return type(error).__name__
-    return None
 
 
 async def metrics(_request: web.Request) -> web.Response:

@@ -259,7 +259,7 @@ async def test_ready_names_what_is_down() -> None:
     assert (await world.get("/ready", None))[0] == 200
     world.down = {"redis"}
     status, document, _ = await world.get("/ready", None)
-    assert (status, document["dependencies"]["redis"]) == (200, "RetryableError")
+    assert (status, document["dependencies"]["redis"]["state"]) == (200, "down")
     world.down = {"clickhouse"}
     assert (await world.get("/ready", None))[0] == 503
 
