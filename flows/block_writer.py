@@ -1,74 +1,78 @@
 """Writing one block of the raw topic: the order of effects that makes it exactly once.
 
-In: a `Block` of enriched chunks. Effects, in this order, each repeatable:
+In: a `Block` of enriched chunks of any partitions of this process. Effects, in this order, each
+repeatable:
 
-1. position: "from `first` on, writing up to `last`" (the intent: after a crash the same block is
-   cut again, and so carries the same token);
+1. positions: "a block of these spans is begun", for all its partitions in one commit (the intent:
+   after a crash the very same block is written again, and so carries the same token);
 2. dead letters of records that cannot be read, acknowledged by Kafka;
 3. event rows without duplicates, with the block's token;
 4. ledger entries, with the block's token: the block is complete;
-5. position after the block (for lag tools; not waited for, the next intent says it again);
+5. positions after the block (for lag tools; not waited for, the next intent says it as well);
 6. live figures, which may be lost.
 
+Chunks of partitions that have left this process are put aside before step 1: nothing of them was
+begun, and their next holder reads them again. A claim that was sure before and after step 1 was
+sure while the intent was noted: whoever takes over finds it, and writes under the same token.
+
 A trouble of the world is retried with growing pauses for a bounded time, then raised: the process
-ends, and the block is written again from step 1 by the next one.
+ends, and the block is written again from step 1 by the next one (`flows.part_starts`).
 """
 
 from __future__ import annotations
 
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
-import stamina
-from prometheus_client import Gauge
 
+from connectors.claims import Claims
 from connectors.errors import FatalError, RetryableError
-from connectors.event_store import BlockBounds, EventStore, LedgerEntry
-from connectors.kafka_log import OutRecord, Position, PositionStore, RecordProducer
+from connectors.event_store import EventStore, LedgerEntry, Place
+from connectors.kafka_log import (
+    SPANS_MAX,
+    BlockName,
+    Part,
+    PositionStore,
+    RecordProducer,
+    Span,
+)
 from connectors.live_counters import LiveCounters
 from connectors.telemetry import get_logger
-from flows.core.blocks import Block
-from flows.core.duplicates import SeenEvents
-from flows.core.event_rows import EnrichedChunk, Poison
+from flows.core.blocks import Block, OwnedChunk
+from flows.core.event_columns import block_table
+from flows.core.event_rows import EnrichedChunk
 from flows.core.ledger import LedgerKey, block_ledger
+from flows.dead_letters import dead_letter
 from flows.live_figures import LiveFigures
+from flows.new_events import NewEvents
+from flows.retries import RetryPolicy, try_effect
 from flows.streams import count_outcome
+from flows.write_figures import (
+    BLOCK_AGE,
+    BLOCK_ROWS,
+    BLOCK_SECONDS,
+    DEAD_LETTERS,
+    LAST_COMMIT,
+    WRITING_SINCE,
+)
 from schemas.reasons import Stage
-from schemas.topics import EVENTS_REJECTED
-from schemas.v1.pipeline_pb2 import RejectedRecord
 
 ResultT = TypeVar("ResultT")
-# An event is at most 7 days old when it is received, so a repetition of it is found within them.
-REPEAT_DAYS = 8
-# A letter holds the record and what is said of it, and must fit into a record itself.
-PAYLOAD_BYTES_MAX = EVENTS_REJECTED.max_message_bytes - 8 * 1024
-REJECTION_NAMESPACE = uuid.UUID("8f3c2f0e-6d0b-5d4e-9a6f-0f4b7d1f6f53")
-
-BLOCK_AGE = Gauge(
-    "gosight_flow_event_lag_seconds", "Age, at storing, of the newest record stored.", ["flow"]
-)
-WRITING_SINCE = Gauge(
-    "gosight_flow_writing_since_timestamp_seconds",
-    "When the block that is being written was begun; 0 while none is.",
-    ["flow"],
-)
-LAST_COMMIT = Gauge(
-    "gosight_flow_last_commit_timestamp_seconds", "When a block was last completed.", ["flow"]
-)
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How long the world may be away before the process gives up and is started again."""
+class _Rows:
+    """One span of a block: its chunks, and which of their rows are new."""
 
-    seconds_max: float = 600.0
-    wait_s_max: float = 2.0
+    span: Span
+    chunks: Sequence[EnrichedChunk]
+    kept: Sequence[Sequence[bool]]
 
 
 class BlockWriter:
@@ -80,135 +84,182 @@ class BlockWriter:
         positions: PositionStore,
         dead_letters: RecordProducer,
         live: LiveCounters,
+        claims: Claims,
         *,
         retry: RetryPolicy | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
-        may_write: Callable[[], bool] = lambda: True,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._store = store
         self._positions = positions
         self._dead_letters = dead_letters
-        self._figures = LiveFigures(store, live)
+        self._claims = claims
         self._retry = retry or RetryPolicy()
         self._is_stopping = is_stopping
-        self._may_write = may_write
         self._clock_ms = clock_ms
-        self._seen = SeenEvents()
+        self._new_events = NewEvents(store)
+        self._figures = LiveFigures(store, live)
+        self._last: tuple[BlockName, Mapping[Part, int]] | None = None
 
-    def write(self, block: Block[EnrichedChunk]) -> None:
+    def write(self, block: Block[OwnedChunk]) -> None:
         """Make all effects of a block, in order.
 
         Raises:
             RetryableError: the world stayed away for too long, or the flow is stopping.
-            FatalError: trying again cannot help, or another process writes this partition now.
+            FatalError: trying again cannot help, or the claims were lost just now.
         """
-        if not self._may_write():
-            raise FatalError("another process took the lease of this partition; nothing is written")
         WRITING_SINCE.labels("storage").set_to_current_time()
-        first = block.chunks[0]
-        bounds = BlockBounds(first.topic, first.partition, block.first_offset, block.last_offset)
-        position = Position(bounds.first_offset, bounds.last_offset)
-        self._try("position", lambda: self._positions.save(first.topic, first.partition, position))
-        letters = [_dead_letter(bounds, poison, self._clock_ms()) for poison in _poisons(block)]
-        if letters:
-            self._try("dead_letters", lambda: self._dead_letters.produce_all(letters))
-        kept = self._new_rows(block, bounds)
-        rows = _kept_rows(block, kept)
-        self._try("events", lambda: self._store.insert_events(rows, bounds))
-        ledger = block_ledger(block.chunks, kept)
-        if ledger:
-            entries = [_entry(key, events) for key, events in sorted(ledger.items())]
-            self._try("ledger", lambda: self._store.insert_ledger(entries, bounds))
-        after = Position(bounds.last_offset + 1)
-        self._try(
-            "position",
-            lambda: self._positions.save(first.topic, first.partition, after, wait=False),
-        )
-        self._figures.put(block, kept, self._clock_ms())
-        self._seen.forget_oldest()
-        self._report(block, ledger)
+        self._try("claims", self._be_sure)
+        held = self._claims.held()
+        chunks = [
+            owned.chunk
+            for owned in block.chunks
+            if held.get((owned.chunk.topic, owned.chunk.partition)) == owned.epoch
+        ]
+        chunks.sort(key=_part_of)  # Stable: in order of the log within a partition.
+        spans = [_span_of(list(group)) for _, group in groupby(chunks, _part_of)]
+        for start in range(0, len(spans), SPANS_MAX):
+            name = BlockName(tuple(spans[start : start + SPANS_MAX]))
+            parts = {span.part for span in name.spans}
+            own = [chunk for chunk in chunks if _part_of(chunk) in parts]
+            with BLOCK_SECONDS.labels("storage").time():
+                self._write(name, own, held)
+            BLOCK_ROWS.labels("storage").observe(sum(chunk.row_count for chunk in own))
         WRITING_SINCE.labels("storage").set(0)
 
-    def _new_rows(self, block: Block[EnrichedChunk], bounds: BlockBounds) -> list[list[bool]]:
-        sessions = self._seen.unknown_sessions(block.chunks)
-        if sessions:
-            since = _first_day(block) - timedelta(days=REPEAT_DAYS)
-            stored = self._try(
-                "lookup", lambda: self._store.stored_event_ids(sessions, since, bounds)
-            )
-            self._seen.load(stored, sessions)
-        return self._seen.mark_new(block.chunks)
+    def _write(
+        self, name: BlockName, chunks: Sequence[EnrichedChunk], held: Mapping[Part, int]
+    ) -> None:
+        after = self._last[0] if self._last is not None else None
+        self._try("position", lambda: self._positions.begin(name, self._clock_ms(), after))
+        if not self._is_ours(name, held):
+            raise FatalError("the claims were lost while a block was begun; nothing is written")
+        rows = self._rows(name, chunks)
+        table = _table_of(rows)
+        self._try("events", lambda: self._store.insert_events(table, name.token))
+        self._complete(rows, name.token)
+        if self._is_ours(name, held):  # Else the next holder may have noted more by now.
+            self._last = (name, held)
+            self._try("position", lambda: self._positions.finish(name, wait=False))
+        for part in rows:
+            self._figures.put(part.chunks, part.kept, self._clock_ms())
 
-    def _try(self, effect: str, call: Callable[[], ResultT]) -> ResultT:
-        def is_passing(error: Exception) -> bool:
-            if not isinstance(error, RetryableError) or self._is_stopping():
-                return False
-            get_logger().warning("effect_retried", effect=effect, detail=str(error))
-            return True
+    def repeat(
+        self, name: BlockName, chunks: Sequence[EnrichedChunk], begun_ms: int | None
+    ) -> None:
+        """Write a block that was begun by a process that could not finish it.
 
-        for attempt in stamina.retry_context(
-            on=is_passing,
-            attempts=None,
-            timeout=self._retry.seconds_max,
-            wait_initial=min(0.1, self._retry.wait_s_max),
-            wait_jitter=min(1.0, self._retry.wait_s_max),
-            wait_max=self._retry.wait_s_max,
-        ):
-            with attempt:
-                return call()
-        raise AssertionError("a retry context ends with a result or an error")
+        While the block's token is remembered the same insert again is exact, in the table and in
+        every view, whatever became of the first one and even if that is still running. Later, and
+        without `begun_ms` (then the name is not that of the first insert), only what is missing is
+        written: views are then right unless ClickHouse itself died in the middle of that insert.
 
-    def _report(self, block: Block[EnrichedChunk], ledger: Counter[LedgerKey]) -> None:
-        for key, events in ledger.items():
+        Raises:
+            RetryableError: the world stayed away for too long, or the flow is stopping.
+        """
+        self._try("claims", self._be_sure)
+        rows = self._rows(name, sorted(chunks, key=_part_of))
+        token = name.token
+        if rows:
+            table = _table_of(rows)
+            if not self._try("lookup", lambda: self._is_remembered(begun_ms)):
+                present = self._try("lookup", lambda: self._store.stored_places(name, table))
+                parts = [part.span.part for part in rows]
+                ends = self._try("lookup", lambda: self._store.stored_ends(parts))
+                rows = [p for p in rows if ends.get(p.span.part, 0) <= p.span.last_offset]
+                table = _without(table, present)
+                token = f"{name.token} after {len(present)} rows, {len(rows)} spans"
+            self._try("events", lambda: self._store.insert_events(table, token))
+            self._complete(rows, token)
+        self._try("position", lambda: self._positions.finish(name))
+        get_logger().info("begun_block_finished", spans=len(name.spans), rows=len(rows))
+
+    def _is_remembered(self, begun_ms: int | None) -> bool:
+        return begun_ms is not None and self._store.is_remembered(begun_ms)
+
+    def forget(self, parts: Sequence[Part]) -> None:
+        """These partitions have left: their positions are made durable, nothing is remembered."""
+        self._new_events.forget()
+        self._figures.forget(parts)
+        last, self._last = self._last, None
+        if last is not None and self._is_ours(*last):
+            name, _ = last
+            self._try("position", lambda: self._positions.finish(name))
+
+    def _is_ours(self, name: BlockName, held: Mapping[Part, int]) -> bool:
+        """Whether the partitions of a block are still held as they were."""
+        now = self._claims.held()
+        is_same = all(now.get(span.part) == held[span.part] for span in name.spans)
+        return is_same and self._claims.is_sure()
+
+    def _be_sure(self) -> None:
+        if not self._claims.is_sure():
+            raise RetryableError("it is not certain who holds the partitions")
+
+    def _rows(self, name: BlockName, chunks: Sequence[EnrichedChunk]) -> list[_Rows]:
+        """Dead letters out, duplicates dropped; what is left, span by span."""
+        letters = [
+            dead_letter(_part_of(chunk), poison, Stage.STORAGE, self._clock_ms())
+            for chunk in chunks
+            for poison in chunk.poisons
+        ]
+        if letters:
+            self._try("dead_letters", lambda: self._dead_letters.produce_all(letters))
+            DEAD_LETTERS.labels("storage").inc(len(letters))
+        kept = self._try("lookup", lambda: self._new_events.mark(name, chunks))
+        pairs = list(zip(chunks, kept, strict=True))
+        found = []
+        for span in name.spans:
+            own = [(chunk, keep) for chunk, keep in pairs if _part_of(chunk) == span.part]
+            if own:
+                found.append(_Rows(span, [c for c, _ in own], [keep for _, keep in own]))
+        return found
+
+    def _complete(self, rows: Sequence[_Rows], token: str) -> None:
+        entries: list[LedgerEntry] = []
+        outcomes: Counter[LedgerKey] = Counter()
+        for part in rows:
+            ledger = block_ledger(part.chunks, part.kept)
+            outcomes.update(ledger)
+            entries += [_entry(part.span, key, events) for key, events in sorted(ledger.items())]
+        if entries:
+            self._try("ledger", lambda: self._store.insert_ledger(entries, token))
+        self._new_events.written()
+        for key, events in outcomes.items():
             count_outcome("storage", key.outcome.value, key.reason, events)
         LAST_COMMIT.labels("storage").set_to_current_time()
-        newest = max(
-            (record.received_at_ms for chunk in block.chunks for record in chunk.records),
-            default=None,
-        )
-        if newest is not None:
-            BLOCK_AGE.labels("storage").set(max(0, (self._clock_ms() - newest) / 1000))
+        received = [r.received_at_ms for part in rows for c in part.chunks for r in c.records]
+        if received:
+            BLOCK_AGE.labels("storage").set(max(0, (self._clock_ms() - max(received)) / 1000))
+
+    def _try(self, effect: str, call: Callable[[], ResultT]) -> ResultT:
+        return try_effect("storage", effect, call, self._retry, self._is_stopping)
 
 
-def _poisons(block: Block[EnrichedChunk]) -> Iterable[Poison]:
-    return (poison for chunk in block.chunks for poison in chunk.poisons)
+def _part_of(chunk: EnrichedChunk) -> Part:
+    return chunk.topic, chunk.partition
 
 
-def _first_day(block: Block[EnrichedChunk]) -> date:
-    first_ms = min(record.minute_ms for chunk in block.chunks for record in chunk.records)
-    return datetime.fromtimestamp(first_ms / 1000, UTC).date()
+def _span_of(chunks: Sequence[EnrichedChunk]) -> Span:
+    return Span(*_part_of(chunks[0]), chunks[0].first_offset, chunks[-1].last_offset)
 
 
-def _kept_rows(block: Block[EnrichedChunk], kept: Sequence[Sequence[bool]]) -> pa.Table:
-    rows = pa.concat_tables([chunk.table for chunk in block.chunks])
-    flags = [flag for keep in kept for flag in keep]
-    return rows if all(flags) else rows.filter(pa.array(flags, pa.bool_()))
+def _table_of(rows: Sequence[_Rows]) -> pa.Table:
+    """The new rows of all spans, with the last offset of their span."""
+    table = block_table([chunk.columns for part in rows for chunk in part.chunks])
+    lasts = np.array([part.span.last_offset for part in rows], np.uint64)
+    sizes = [sum(chunk.row_count for chunk in part.chunks) for part in rows]
+    table = table.append_column("source_block_last", pa.array(np.repeat(lasts, sizes)))
+    flags = [flag for part in rows for keep in part.kept for flag in keep]
+    return table if all(flags) else table.filter(pa.array(flags, pa.bool_()))
 
 
-def _entry(key: LedgerKey, events: int) -> LedgerEntry:
-    return LedgerEntry(key.project_id, key.minute_ms, key.outcome.value, key.reason, events)
+def _without(table: pa.Table, places: Set[Place]) -> pa.Table:
+    """The rows that are not at one of these places."""
+    names = ("source_topic", "source_partition", "source_offset", "source_index")
+    found = zip(*(table[name].to_pylist() for name in names), strict=True)
+    return table.filter(pa.array([place not in places for place in found], pa.bool_()))
 
 
-def _dead_letter(bounds: BlockBounds, poison: Poison, now_ms: int) -> OutRecord:
-    """The same poison always gives the same rejection id, however often it is met."""
-    name = f"{bounds.topic}:{bounds.partition}:{poison.offset}"
-    is_too_large = len(poison.value) > PAYLOAD_BYTES_MAX
-    record = RejectedRecord(
-        rejection_id=str(uuid.uuid5(REJECTION_NAMESPACE, name)),
-        project_id=poison.project_id,
-        stage=Stage.STORAGE,
-        reason=poison.reason,
-        detail=poison.detail[:500],
-        received_at_ms=poison.created_ms,
-        rejected_at_ms=now_ms,
-        payload_kind="record",
-        payload=b"" if is_too_large else poison.value,
-        payload_withheld=is_too_large,
-        payload_bytes=len(poison.value),
-        event_count=poison.event_count,
-        origin_topic=bounds.topic,
-        origin_partition=bounds.partition,
-        origin_offset=poison.offset,
-    )
-    return OutRecord(EVENTS_REJECTED.name, poison.project_id.encode(), record.SerializeToString())
+def _entry(span: Span, key: LedgerKey, events: int) -> LedgerEntry:
+    return LedgerEntry(span, key.project_id, key.minute_ms, key.outcome.value, key.reason, events)

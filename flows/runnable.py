@@ -10,8 +10,7 @@ from bytewax.dataflow import Dataflow
 
 @dataclass(frozen=True, slots=True)
 class RunnableFlow:
-    """`has_failed` tells, after the flow ended, whether it had to; `close` gives leases back."""
+    """`close` gives back what the process holds, after the flow ended."""
 
     flow: Dataflow
-    has_failed: Callable[[], bool]
     close: Callable[[], None]

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import os
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from connectors.settings import ConnectionSettings
+from connectors.settings import DeliverySettings
 
 
-class FlowSettings(ConnectionSettings):
+class FlowSettings(DeliverySettings):
     """What every flow reads; see `.env.example` for units and defaults."""
 
     batch_rows: int = Field(20_000, alias="BATCH_ROWS", ge=1, le=1_000_000)
     batch_seconds: float = Field(1.0, alias="BATCH_SECONDS", ge=0.05, le=60)
     poll_records: int = Field(500, alias="POLL_RECORDS", ge=1, le=10_000)
+    clock_ahead_seconds_max: float = Field(5.0, alias="CLOCK_AHEAD_SECONDS_MAX", ge=0)
     retry_seconds_max: float = Field(600.0, alias="RETRY_SECONDS_MAX", ge=0)
     geoip_database: str | None = Field(None, alias="GEOIP_DATABASE")
+    alert_delay_seconds: float = Field(15.0, alias="ALERT_DELAY_SECONDS", ge=1, le=600)
+    alert_lag_seconds_max: float = Field(60.0, alias="ALERT_LAG_SECONDS_MAX", ge=10, le=3_600)
+    detectors_dir: str = Field("", alias="DETECTORS_DIR")
     metrics_port: int = Field(9090, alias="METRICS_PORT", ge=0, le=65_535)
     metrics_host: str = Field("0.0.0.0", alias="METRICS_HOST")  # noqa: S104 - scraped from outside.
     consumer_group: str | None = Field(None, alias="CONSUMER_GROUP")
-    share: tuple[int, int] = Field((0, 1), alias="PARTITION_SHARE")
-
-    @field_validator("share", mode="before")
-    @classmethod
-    def _parse_share(cls, value: object) -> object:
-        """`2/4` is the third of four processes that split the partitions."""
-        if isinstance(value, str):
-            index, _, count = value.partition("/")
-            if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
-                raise ValueError("must look like 0/4: index from 0, then the number of processes")
-            return int(index), int(count)
-        return value
 
 
 def process_settings() -> FlowSettings:

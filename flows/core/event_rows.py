@@ -10,136 +10,44 @@ spread over the rows by index, user agents and addresses are looked up once per 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
+from google.protobuf.message import DecodeError
 
-from flows.core.agents import agent_of, merge_client_agent
-from flows.core.enrich import (
-    Agent,
-    AgentParser,
-    PlaceFinder,
-    campaign_of,
-    path_of,
-    referrer_domain_of,
+from flows.core.enrich import AgentParser, PlaceFinder
+from flows.core.event_columns import Columns, Shared
+from flows.core.event_facts import (
+    TIME_MS_END,
+    PageFacts,
+    check_facts,
+    device_agent,
+    page_facts,
+    remember,
+    with_declared,
 )
-from flows.core.payload_columns import SPARSE_TYPES, SparseColumns
-from schemas.codec import CodecError, custom_json, decode_raw, event_identity, payload_json
-from schemas.codec import normal_session_id as session_uuid_of
-from schemas.event_types import NAME_BY_NUMBER
-from schemas.identifiers import corrected_time_ms
+from flows.core.payloads import payload_readers
+from flows.core.poisons import Poison, poison_of
+from schemas.codec import CodecError, custom_json, decode_closed, event_identity
+from schemas.event_types import NAME_BY_NUMBER, NUMBER_BY_NAME
+from schemas.identifiers import AHEAD_TOLERATED_MS, clock_shift_ms, is_canonical_uuid, session_uuid
 from schemas.log import PolledBatch
 from schemas.payload_text import EMPTY_JSON
 from schemas.reasons import RejectReason
-from schemas.records import RETENTION_DAYS_MAX
-from schemas.v1.common_pb2 import DeviceInfo, DeviceType, PageContext
-from schemas.v1.events_pb2 import Event
-from schemas.v1.pipeline_pb2 import RawBatch
+from schemas.v1.closed_pb2 import ClosedRawBatch
+from schemas.v1.common_pb2 import DeviceInfo, PageContext
+from schemas.v1.events_pb2 import Event, IdentifyPayload, MouseMovePayload, SessionStartPayload
 
 MINUTE_MS = 60_000
-CACHE_ENTRIES = 50_000
-TIME_MS_END = 4_102_444_800_000  # The year 2100.
-
-_DEVICE_NAMES = {
-    DeviceType.DEVICE_TYPE_UNSPECIFIED: "",
-    DeviceType.DEVICE_TYPE_DESKTOP: "desktop",
-    DeviceType.DEVICE_TYPE_TABLET: "tablet",
-    DeviceType.DEVICE_TYPE_MOBILE: "mobile",
-}
-
-_TIME = pa.timestamp("ms", tz="UTC")
-_TEXT = pa.string()
-
-# Columns with a value of their own for every event.
-DENSE_TYPES: dict[str, pa.DataType] = {
-    "event_id": _TEXT,
-    "event_type": _TEXT,
-    "timestamp": _TIME,
-    "payload": _TEXT,
-    "custom": _TEXT,
-    "source_index": pa.uint32(),
-}
-# Columns that events of one page, one visitor, one device, one record share.
-PAGE_TYPES: dict[str, pa.DataType] = {
-    "url": _TEXT,
-    "path": _TEXT,
-    "title": _TEXT,
-    "referrer": _TEXT,
-    "referrer_domain": _TEXT,
-    "utm_source": _TEXT,
-    "utm_medium": _TEXT,
-    "utm_campaign": _TEXT,
-    "utm_term": _TEXT,
-    "utm_content": _TEXT,
-}
-VISITOR_TYPES: dict[str, pa.DataType] = {
-    "user_id": _TEXT,
-    "anonymous_id": _TEXT,
-    "page_view_id": _TEXT,
-    "channel_type": _TEXT,
-    "external_id": _TEXT,
-    "handshake_token": _TEXT,
-}
-DEVICE_TYPES: dict[str, pa.DataType] = {
-    "browser": _TEXT,
-    "browser_version": _TEXT,
-    "os": _TEXT,
-    "os_version": _TEXT,
-    "device_type": _TEXT,
-    "is_bot": pa.bool_(),
-    "screen_width": pa.uint32(),
-    "screen_height": pa.uint32(),
-    "viewport_width": pa.uint32(),
-    "viewport_height": pa.uint32(),
-    "device_pixel_ratio": pa.float32(),
-    "language": _TEXT,
-    "timezone": _TEXT,
-}
-RECORD_TYPES: dict[str, pa.DataType] = {
-    "project_id": _TEXT,
-    "session_id": _TEXT,
-    "sdk_version": _TEXT,
-    "ip": _TEXT,
-    "country": _TEXT,
-    "country_code": _TEXT,
-    "region": _TEXT,
-    "city": _TEXT,
-    "received_at": _TIME,
-    "retain_days": pa.uint16(),
-    "source_topic": _TEXT,
-    "source_partition": pa.uint32(),
-    "source_offset": pa.uint64(),
-}
-COLUMN_TYPES = {
-    **RECORD_TYPES,
-    **DENSE_TYPES,
-    **PAGE_TYPES,
-    **VISITOR_TYPES,
-    **DEVICE_TYPES,
-    **SPARSE_TYPES,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Poison:
-    """A record that cannot be read: where it was, what it held, and why."""
-
-    offset: int
-    value: bytes
-    reason: RejectReason
-    detail: str
-    event_count: int
-    project_id: str  # As the record's key says; empty if it does not.
-    created_ms: int
+PAGE_VIEW = NUMBER_BY_NAME["page_view"]
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFacts:
     """What the ledger and the duplicate filter need of one record.
 
-    Its rows are `row_first` up to, not including, `row_end` of the chunk's table.
+    Its rows are `row_first` up to, not including, `row_end` of the chunk's columns.
     """
 
     offset: int
@@ -164,7 +72,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """One page view for the live counters; `row` is its place in the chunk's table."""
+    """One page view for the live counters; `row` is its place in the chunk's columns."""
 
     row: int
     project_id: str
@@ -174,15 +82,17 @@ class PageView:
 
 @dataclass(frozen=True, slots=True)
 class EnrichedChunk:
-    """Rows of consecutive records of one partition; see `flows.core.blocks.Chunk`."""
+    """Rows of consecutive records of one partition; see `flows.core.blocks.Chunk`.
+
+    The rows are still lists: tables are made of a whole block (`event_columns.block_table`).
+    """
 
     topic: str
     partition: int
     first_offset: int
     last_offset: int
-    pinned_last: int | None
-    table: pa.Table
-    event_ids: Sequence[str]  # One a row.
+    byte_count: int  # Of the records as they came.
+    columns: Columns
     records: Sequence[RecordFacts]
     page_views: Sequence[PageView]
     poisons: Sequence[Poison]
@@ -190,77 +100,22 @@ class EnrichedChunk:
 
     @property
     def row_count(self) -> int:
-        """Rows of the table."""
-        return len(self.event_ids)
+        """Rows of the columns."""
+        return len(self.columns.event_ids)
 
-
-class _Shared:
-    """Distinct values of a group of columns, and which of them each row has."""
-
-    def __init__(self, types: dict[str, pa.DataType]) -> None:
-        self._types = types
-        self.values: list[tuple[Any, ...]] = []
-        self.index: list[int] = []
-        self._place_of: dict[tuple[Any, ...], int] = {}
-        self._last: tuple[Any, ...] = ()
-        self._last_place = -1
-
-    def add(self, value: tuple[Any, ...]) -> None:
-        if value is not self._last:  # Neighbours mostly share the very same, cached, value.
-            place = self._place_of.get(value)
-            if place is None:
-                place = self._place_of[value] = len(self.values)
-                self.values.append(value)
-            self._last, self._last_place = value, place
-        self.index.append(self._last_place)
-
-    def columns(self) -> Iterator[tuple[str, pa.Array]]:
-        index = pa.array(self.index, pa.int32())
-        for place, (name, kind) in enumerate(self._types.items()):
-            yield name, pa.array([value[place] for value in self.values], kind).take(index)
+    @property
+    def event_ids(self) -> Sequence[str]:
+        """One a row."""
+        return self.columns.event_ids
 
 
 @dataclass(slots=True)
-class _Rows:
-    """The chunk being built; `truncate` takes back the rows of a record that failed half-way."""
+class _Chunk:
+    """A chunk being built."""
 
-    dense: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in DENSE_TYPES})
-    sparse: SparseColumns = field(default_factory=SparseColumns)
-    pages: _Shared = field(default_factory=lambda: _Shared(PAGE_TYPES))
-    visitors: _Shared = field(default_factory=lambda: _Shared(VISITOR_TYPES))
-    devices: _Shared = field(default_factory=lambda: _Shared(DEVICE_TYPES))
-    requests: _Shared = field(default_factory=lambda: _Shared(RECORD_TYPES))
-    records: list[RecordFacts] = field(default_factory=list)
-    page_views: list[PageView] = field(default_factory=list)
-
-    @property
-    def row_count(self) -> int:
-        return len(self.dense["event_id"])
-
-    def truncate(self, row_count: int) -> None:
-        for column in (
-            *self.dense.values(),
-            self.pages.index,
-            self.visitors.index,
-            self.devices.index,
-            self.requests.index,
-        ):
-            del column[row_count:]
-        self.sparse.truncate(row_count)
-        while self.page_views and self.page_views[-1].row >= row_count:
-            self.page_views.pop()
-
-    def table(self) -> pa.Table:
-        columns: dict[str, pa.Array] = {
-            name: pa.array(values, DENSE_TYPES[name]) for name, values in self.dense.items()
-        }
-        for group in (self.pages, self.visitors, self.devices, self.requests):
-            columns.update(group.columns())
-        columns.update(self.sparse.arrays(self.row_count))
-        return pa.table({name: columns[name] for name in COLUMN_TYPES})
-
-
-PageFacts = tuple[str, ...]  # Values of PAGE_TYPES, in its order.
+    columns: Columns
+    records: list[RecordFacts]
+    page_views: list[PageView]
 
 
 class RowBuilder:
@@ -271,19 +126,22 @@ class RowBuilder:
         self._find_place = find_place
         self._devices: dict[tuple[bytes, str], tuple[Any, ...]] = {}
         self._pages: dict[bytes, PageFacts] = {}
+        self._read = payload_readers()
 
     def build(self, polled: PolledBatch) -> EnrichedChunk:
         """All rows of one polled batch; never raises for what a record holds."""
-        rows = _Rows()
+        chunk = _Chunk(Columns(), [], [])
         poisons: list[Poison] = []
         for place, (offset, value) in enumerate(zip(polled.offsets, polled.values, strict=True)):
-            row_count = rows.row_count
+            row_count = len(chunk.columns.event_ids)
             try:
-                self._add_record(rows, polled, offset, value)
-            except CodecError as error:
-                poisons.append(poison_of(polled, place, RejectReason.UNDECODABLE, str(error)))
+                self._add_record(chunk, polled, offset, value)
+            except (CodecError, DecodeError) as error:
+                _take_back(chunk, row_count)
+                detail = str(error) if isinstance(error, CodecError) else "not a RawBatch"
+                poisons.append(poison_of(polled, place, RejectReason.UNDECODABLE, detail))
             except Exception as error:  # One bad record must not stop the flow.
-                rows.truncate(row_count)
+                _take_back(chunk, row_count)
                 detail = f"{type(error).__name__} while building rows"
                 poisons.append(poison_of(polled, place, RejectReason.POISON, detail))
         return EnrichedChunk(
@@ -291,131 +149,156 @@ class RowBuilder:
             partition=polled.partition,
             first_offset=polled.offsets[0],
             last_offset=polled.offsets[-1],
-            pinned_last=polled.pinned_last,
-            table=rows.table(),
-            event_ids=rows.dense["event_id"],
-            records=rows.records,
-            page_views=rows.page_views,
+            byte_count=sum(map(len, polled.values)),
+            columns=chunk.columns,
+            records=chunk.records,
+            page_views=chunk.page_views,
             poisons=poisons,
         )
 
-    def _add_record(self, rows: _Rows, polled: PolledBatch, offset: int, value: bytes) -> None:
-        raw = decode_raw(value)
-        if not raw.project_id or not 0 < raw.received_at_ms < TIME_MS_END:
-            raise CodecError("the record lacks the gateway's facts")
-        if not 0 <= raw.retain_days <= RETENTION_DAYS_MAX or raw.event_count < 0:
-            raise CodecError("the record's facts are out of their bounds")
-        session_id = session_uuid_of(raw)
+    def _add_record(self, chunk: _Chunk, polled: PolledBatch, offset: int, value: bytes) -> None:
+        raw = decode_closed(value)
+        project_id, received_at_ms = raw.project_id, raw.received_at_ms
+        check_facts(raw)
+        session_id = session_uuid(project_id, raw.session_id)
         place = self._find_place(raw.client_ip)
-        request = (
-            raw.project_id,
-            session_id,
-            raw.sdk_version,
-            raw.client_ip,
-            place.country,
-            place.country_code,
-            place.region,
-            place.city,
-            raw.received_at_ms,
-            raw.retain_days,
-            polled.topic,
-            polled.partition,
-            offset,
+        columns = chunk.columns
+        row_first = len(columns.event_ids)
+        minute_ms = minute_of(received_at_ms)
+        self._add_events(chunk, raw, minute_ms)
+        row_end = len(columns.event_ids)
+        columns.close_record(
+            (
+                project_id,
+                session_id,
+                raw.sdk_version,
+                raw.client_ip,
+                place.country,
+                place.country_code,
+                place.region,
+                place.city,
+                received_at_ms,
+                raw.retain_days,
+                polled.topic,
+                polled.partition,
+                offset,
+            ),
+            row_end - row_first,
         )
-        row_first = rows.row_count
-        minute_ms = minute_of(raw.received_at_ms)
-        for index, event in enumerate(raw.events):
-            self._add_event(rows, raw, event, index, minute_ms)
-            rows.requests.add(request)
-        rows.records.append(
+        chunk.records.append(
             RecordFacts(
                 offset,
-                raw.project_id,
+                project_id,
                 session_id,
-                raw.received_at_ms,
+                received_at_ms,
                 minute_ms,
                 row_first,
-                rows.row_count,
-                raw.event_count or len(raw.events),
+                row_end,
+                raw.event_count or row_end - row_first,
             )
         )
 
-    def _add_event(
-        self, rows: _Rows, raw: RawBatch, event: Event, index: int, minute_ms: int
-    ) -> None:
-        row = rows.row_count
-        page = self._page(event.page)
-        kind = NAME_BY_NUMBER.get(event.event_type) or f"unknown_{event.event_type}"
-        member = event.WhichOneof("payload")
-        user_id = event.user_id
-        if member is None:
-            payload_text = EMPTY_JSON
-        else:
-            payload = getattr(event, member)
-            payload_text = payload_json(event)
-            rows.sparse.put(row, member, payload)
-            if member == "session_start":
-                page = _with_declared(page, payload)
-            elif member == "identify" and not user_id:
-                user_id = payload.user_id
-        if kind == "page_view":
-            rows.page_views.append(PageView(row, raw.project_id, page[1], minute_ms))
-
-        event_ids, event_types, timestamps, payloads, customs, indexes = rows.dense.values()
-        event_types.append(kind)
-        at_ms = corrected_time_ms(event.timestamp.millis, raw.sent_at, raw.received_at_ms)
-        timestamps.append(at_ms if 0 <= at_ms < TIME_MS_END else raw.received_at_ms)
-        payloads.append(payload_text)
-        customs.append(custom_json(event.custom) if event.custom else EMPTY_JSON)
-        indexes.append(index)
-        rows.pages.add(page)
-        rows.visitors.add(
-            (
-                user_id,
+    def _add_events(self, chunk: _Chunk, raw: ClosedRawBatch, minute_ms: int) -> None:
+        columns = chunk.columns
+        pages, visitors, devices = columns.pages, columns.visitors, columns.devices
+        event_ids, event_types = columns.event_ids, columns.event_types
+        payloads, timestamps_ms = columns.payloads, columns.timestamps_ms
+        read = self._read
+        received_at_ms = raw.received_at_ms
+        shift_ms = clock_shift_ms(raw.sent_at, received_at_ms)
+        latest_ms = received_at_ms + AHEAD_TOLERATED_MS
+        # Neighbours mostly share the page, the device and the visitor.
+        page = device = None
+        visitor: tuple[str, ...] = ()
+        page_place = device_place = visitor_place = 0
+        for row, event in enumerate(raw.events, len(event_ids)):
+            number = event.event_type
+            if event.page != page:
+                page = event.page
+                page_place = self._page_place(columns, page)
+            place = page_place
+            identified = ""
+            member = event.WhichOneof("payload")
+            if member == "mouse_move":
+                payload = event.mouse_move
+                MouseMovePayload.FromString(payload)  # Damage is to be found here.
+                columns.mouse_moves.append(payload)
+                payloads.append(None)
+            elif member is None:
+                payloads.append(EMPTY_JSON)
+            else:
+                payload = getattr(event, member)
+                text, cells = read[member](payload)
+                payloads.append(text)
+                if cells is not None:
+                    columns.sparse.put(row, member, cells)
+                elif member == "session_start":
+                    place = self._declared_place(columns, page, payload)
+                elif member == "identify":
+                    identified = IdentifyPayload.FromString(payload).user_id
+            pages.index.append(place)
+            if event.device != device:
+                device = event.device
+                device_place = self._device_place(columns, device, raw.user_agent)
+            devices.index.append(device_place)
+            seen = (
+                event.user_id or identified,
                 event.anonymous_id,
                 event.page_view_id,
-                event.channel_type or "web",
+                event.channel_type,
                 event.external_id,
                 event.handshake_token,
             )
-        )
-        rows.devices.add(self._device(event.device, raw.user_agent))
-        event_ids.append(event_identity(raw, event))  # Last: its length counts the rows.
+            if seen != visitor:
+                visitor = seen
+                visitor_place = _visitor_place(visitors, seen)
+            visitors.index.append(visitor_place)
+            event_types.append(NAME_BY_NUMBER.get(number) or f"unknown_{number}")
+            if number == PAGE_VIEW:
+                path = self._page(page)[1]
+                chunk.page_views.append(PageView(row, raw.project_id, path, minute_ms))
+            at_ms = event.timestamp.millis + shift_ms
+            if at_ms > latest_ms or not 0 <= at_ms < TIME_MS_END:
+                at_ms = received_at_ms
+            timestamps_ms.append(at_ms)
+            if event.custom:
+                columns.customs[row] = custom_json(event.custom)
+            event_id = event.event_id
+            if not is_canonical_uuid(event_id):
+                event_id = event_identity(raw, Event.FromString(event.SerializeToString()))
+            event_ids.append(event_id)  # Last: its length counts the rows.
 
-    def _page(self, page: PageContext) -> PageFacts:
-        key = page.SerializeToString()
-        known = self._pages.get(key)
+    def _page_place(self, columns: Columns, page: bytes) -> int:
+        place = columns.pages.places.get(page)
+        return columns.pages.keep(page, self._page(page)) if place is None else place
+
+    def _device_place(self, columns: Columns, device: bytes, request_agent: str) -> int:
+        key = (device, request_agent)
+        place = columns.devices.places.get(key)
+        return columns.devices.keep(key, self._device(key)) if place is None else place
+
+    def _page(self, value: bytes) -> PageFacts:
+        known = self._pages.get(value)
         if known is None:
-            url, referrer = page.url, page.referrer
-            known = (
-                url,
-                page.path or path_of(url),
-                page.title,
-                referrer,
-                referrer_domain_of(referrer, url),
-                *campaign_of(url),
-            )
-            _remember(self._pages, key, known)
+            known = page_facts(PageContext.FromString(value))
+            remember(self._pages, value, known)
         return known
 
-    def _device(self, device: DeviceInfo, request_agent: str) -> tuple[Any, ...]:
-        key = (device.SerializeToString(), request_agent)
+    def _declared_place(self, columns: Columns, page: bytes, payload: bytes) -> int:
+        """The place of a page with what its session_start declares."""
+        declared = with_declared(self._page(page), SessionStartPayload.FromString(payload))
+        place = columns.pages.places.get(declared)
+        return columns.pages.keep(declared, declared) if place is None else place
+
+    def _device(self, key: tuple[bytes, str]) -> tuple[Any, ...]:
         known = self._devices.get(key)
         if known is None:
-            known = self._build_device(device, request_agent)
-            _remember(self._devices, key, known)
+            known = self._build_device(DeviceInfo.FromString(key[0]), key[1])
+            remember(self._devices, key, known)
         return known
 
     def _build_device(self, device: DeviceInfo, request_agent: str) -> tuple[Any, ...]:
-        parsed = agent_of(self._parse_agent(device.user_agent or request_agent))
-        client = Agent(
-            device.browser,
-            device.browser_version,
-            device.os,
-            device.os_version,
-            _DEVICE_NAMES.get(device.device_type, ""),
-        )
-        agent = merge_client_agent(parsed, client)
+        agent = device_agent(device, request_agent, self._parse_agent)
         return (
             agent.browser,
             agent.browser_version,
@@ -433,43 +316,21 @@ class RowBuilder:
         )
 
 
-def _with_declared(page: PageFacts, payload: Any) -> PageFacts:
-    """The page with what session_start declares; field by field the URL's where it does not."""
-    url, path, title, referrer, domain, *from_url = page
-    if payload.entry_url and not any(from_url):
-        from_url = list(campaign_of(payload.entry_url))
-    declared = (
-        payload.utm_source.strip().lower(),
-        payload.utm_medium.strip().lower(),
-        payload.utm_campaign.strip(),
-        payload.utm_term.strip(),
-        payload.utm_content.strip(),
-    )
-    if any(declared):
-        from_url = [mine or theirs for mine, theirs in zip(declared, from_url, strict=True)]
-    return (url, path, title, referrer, payload.referrer_domain or domain, *from_url)
+def _visitor_place(visitors: Shared, visitor: tuple[str, ...]) -> int:
+    place = visitors.places.get(visitor)
+    if place is None:
+        user_id, anonymous_id, page_view_id, channel_type, *ids = visitor
+        values = (user_id, anonymous_id, page_view_id, channel_type or "web", *ids)
+        place = visitors.keep(visitor, values)
+    return place
 
 
-def _remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
-    if len(cache) >= CACHE_ENTRIES:
-        cache.clear()
-    cache[key] = value
+def _take_back(chunk: _Chunk, row_count: int) -> None:
+    chunk.columns.truncate(row_count)
+    while chunk.page_views and chunk.page_views[-1].row >= row_count:
+        chunk.page_views.pop()
 
 
 def minute_of(time_ms: int) -> int:
     """Start of the minute, in ms."""
     return time_ms - time_ms % MINUTE_MS
-
-
-def poison_of(polled: PolledBatch, place: int, reason: RejectReason, detail: str) -> Poison:
-    """The record at this place of the batch, as a poison."""
-    project_id = polled.keys[place].partition(b":")[0].decode("utf-8", "replace")
-    return Poison(
-        polled.offsets[place],
-        polled.values[place],
-        reason,
-        detail,
-        polled.event_counts[place],
-        project_id,
-        polled.created_ms[place],
-    )

@@ -7,15 +7,13 @@ themselves, in the same write as the rest of the block.
 
 from __future__ import annotations
 
-import pyarrow as pa
 from google.protobuf.message import DecodeError
 
-from flows.core.event_rows import COLUMN_TYPES, EnrichedChunk, Refusal, minute_of
+from flows.core.event_columns import Columns
+from flows.core.event_rows import EnrichedChunk, Refusal, minute_of
 from schemas.log import PolledBatch
 from schemas.reasons import Stage
 from schemas.v1.pipeline_pb2 import RejectedRecord
-
-_NO_ROWS = pa.table({name: pa.array([], kind) for name, kind in COLUMN_TYPES.items()})
 
 
 def refusal_chunk(polled: PolledBatch) -> EnrichedChunk:
@@ -43,9 +41,8 @@ def refusal_chunk(polled: PolledBatch) -> EnrichedChunk:
         partition=polled.partition,
         first_offset=polled.offsets[0],
         last_offset=polled.offsets[-1],
-        pinned_last=polled.pinned_last,
-        table=_NO_ROWS,
-        event_ids=(),
+        byte_count=sum(map(len, polled.values)),
+        columns=Columns(),
         records=(),
         page_views=(),
         poisons=(),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from bytewax.errors import BytewaxRuntimeError
@@ -16,17 +16,22 @@ from hypothesis import strategies as st
 from connectors.errors import RetryableError
 from connectors.kafka_log import OutRecord
 from connectors.memory_kafka import (
+    MemoryClaims,
     MemoryLog,
     MemoryPositionStore,
     MemoryRecordProducer,
     MemorySource,
+    MemorySpanReader,
+    all_parts,
 )
-from connectors.memory_store import MemoryEventStore, MemoryLiveCounters
-from flows.block_writer import BlockWriter, RetryPolicy
-from flows.core.blocks import BlockCutter
+from connectors.memory_store import MemoryEventStore, MemoryLiveCounters, When
+from flows.block_writer import BlockWriter
+from flows.core.blocks import BlockCutter, OwnedChunk
 from flows.core.event_rows import RowBuilder
-from flows.positions import CheckedPositions
-from flows.storage import BlockSink, build_flow
+from flows.part_starts import PartStarts
+from flows.retries import RetryPolicy
+from flows.storage import BlockSink, build_flow, chunk_maker
+from schemas.log import PolledBatch
 from schemas.lookups import ParsedAgent, Place
 from schemas.reasons import Outcome, RejectReason, Stage
 from schemas.topics import EVENTS_RAW, EVENTS_REJECTED
@@ -37,7 +42,8 @@ BUILDER = RowBuilder(
     lambda text: ParsedAgent(text=text, browser="Chrome", system="Windows"),
     lambda address: Place("United Kingdom", "GB", "England", "London") if address else Place(),
 )
-Failure = tuple[Literal["before", "after"], str]
+PARTS = all_parts([EVENTS_RAW, EVENTS_REJECTED])
+Failure = tuple[When, str]
 
 
 class World:
@@ -49,27 +55,39 @@ class World:
         self.positions = MemoryPositionStore()
         self.live = MemoryLiveCounters()
 
-    def run(self, *, rows_max: int = 7, batch_records: int = 3, retry_s: float = 0.001) -> None:
+    def run(
+        self,
+        *,
+        rows_max: int = 7,
+        batch_records: int = 3,
+        retry_s: float = 0.001,
+        claims: MemoryClaims | None = None,
+    ) -> None:
         """One life of the flow, to the end of the log or to its death."""
-        positions = CheckedPositions(self.positions, self.store)
+        held = claims or MemoryClaims(PARTS)
         writer = BlockWriter(
             self.store,
-            positions,
+            self.positions,
             MemoryRecordProducer(self.log),
             self.live,
+            held,
             retry=RetryPolicy(seconds_max=retry_s, wait_s_max=0.001),
             is_stopping=lambda: retry_s < 1,
             clock_ms=lambda: NOW_MS,
         )
+        to_chunk = chunk_maker(BUILDER)
+        owner = PartStarts(
+            self.positions,
+            self.store,
+            MemorySpanReader(self.log),
+            writer,
+            to_chunk,
+            is_stopping=lambda: retry_s < 1,
+        )
         flow = build_flow(
-            MemorySource(
-                self.log,
-                [EVENTS_RAW, EVENTS_REJECTED],
-                positions=positions,
-                batch_records=batch_records,
-            ),
-            BlockSink(lambda: writer),
-            BUILDER,
+            MemorySource(self.log, held, owner, batch_records=batch_records),
+            BlockSink(writer),
+            to_chunk,
             BlockCutter(rows_max=rows_max, age_ms_max=60_000),
         )
         run_main(flow)
@@ -127,7 +145,7 @@ def test_poison_goes_to_the_dead_letters_and_its_neighbours_are_stored() -> None
     world = World()
     good = raw_record(make_raw([make_event("e1", "s1")], "s1"))
     world.log.append(good)
-    world.log.append(replace(good, value=b"\xff\xff not a message", headers=(("events", b"4"),)))
+    world.log.append(good._replace(value=b"\xff\xff not a message", headers=(("events", b"4"),)))
     world.log.append(raw_record(make_raw([make_event("e2", "s1")], "s1")))
     world.run()
     assert len(world.store.rows) == 2
@@ -164,7 +182,7 @@ def test_effects_of_a_block_come_in_their_order() -> None:
     """Intent, dead letters, rows, ledger, position: one list."""
     world = World()
     effects: list[str] = []
-    save = world.positions.save
+    begin, finish = world.positions.begin, world.positions.finish
     insert_events, insert_ledger = world.store.insert_events, world.store.insert_ledger
 
     def note(name: str, call: Any) -> Any:
@@ -174,16 +192,17 @@ def test_effects_of_a_block_come_in_their_order() -> None:
 
         return noted
 
-    world.positions.save = note("position", save)  # type: ignore[method-assign]
+    world.positions.begin = note("begun", begin)  # type: ignore[method-assign]
+    world.positions.finish = note("finished", finish)  # type: ignore[method-assign]
     world.store.insert_events = note("rows", insert_events)  # type: ignore[method-assign]
     world.store.insert_ledger = note("ledger", insert_ledger)  # type: ignore[method-assign]
     append = world.log.append
     good = raw_record(make_raw([make_event("e1", "s1")], "s1"))
     append(good)
-    append(replace(good, value=b"\xff"))
+    append(good._replace(value=b"\xff"))
     world.log.append = note("dead letter", append)  # type: ignore[method-assign]
     world.run()
-    assert effects[:5] == ["position", "dead letter", "rows", "ledger", "position"]
+    assert effects[:5] == ["begun", "dead letter", "rows", "ledger", "finished"]
 
 
 def test_a_passing_trouble_is_waited_out() -> None:
@@ -234,9 +253,41 @@ def test_page_views_of_the_minute_are_absolute_over_restarts() -> None:
     assert list(counts.values()) == [2]
 
 
-FAILURES: st.SearchStrategy[Failure] = st.tuples(
-    st.sampled_from(["before", "after"]), st.sampled_from(["events", "ledger"])
+FAILURES: st.SearchStrategy[Failure] = st.one_of(
+    st.tuples(st.sampled_from(["before", "between", "after", "late"]), st.just("events")),
+    st.tuples(st.sampled_from(["before", "after"]), st.sampled_from(["ledger", "position"])),
 )
+
+
+def fill(world: World, chance: random.Random) -> Counter[str]:
+    """Records with many repetitions; the ids that must be stored."""
+    sessions = [make_uuid(chance) for _ in range(5)]
+    events = [make_event(make_uuid(chance), chance.choice(sessions)) for _ in range(40)]
+    for _ in range(12):
+        session = chance.choice(sessions)
+        own = [event for event in events if event.session_id == session]
+        world.log.append(raw_record(make_raw(chance.sample(own, min(len(own), 4)), session)))
+    for event in events:
+        world.log.append(raw_record(make_raw([event], event.session_id)))
+    return Counter({event.event_id for event in events})
+
+
+def check_exact(world: World, sent: Counter[str]) -> None:
+    """Every event once, in the rows and in the views, and a ledger that adds up."""
+    assert Counter(row["event_id"] for row in world.store.rows) == sent
+    assert world.store.views == sent
+    ledger = world.ledger()
+    records = sum(len(world.log.partitions[part]) for part in PARTS if part[0] == EVENTS_RAW.name)
+    assert records
+    assert ledger[Outcome.STORED, ""] == len(sent)
+    received = sum(
+        record.event_count
+        for part in PARTS
+        if part[0] == EVENTS_RAW.name
+        for record in world.log.partitions[part]
+    )
+    assert ledger[Outcome.RECEIVED, ""] == received
+    assert ledger[Outcome.DUPLICATE, ""] == received - len(sent)
 
 
 @given(
@@ -244,40 +295,174 @@ FAILURES: st.SearchStrategy[Failure] = st.tuples(
     failures=st.lists(FAILURES, max_size=6),
     rows_max=st.integers(1, 20),
     batch_records=st.integers(1, 6),
+    loses_finish=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_crash_and_any_batching_store_each_event_once(
-    seed: int, failures: list[Failure], rows_max: int, batch_records: int
+    seed: int, failures: list[Failure], rows_max: int, batch_records: int, loses_finish: bool
 ) -> None:
-    """Deaths before and after inserts, with other cuts in each life: the same rows and ledger."""
+    """Deaths at every step, with other cuts in each life: the same rows, views and ledger."""
     chance = random.Random(seed)
     world = World()
-    sessions = [make_uuid(chance) for _ in range(5)]
-    events = [make_event(make_uuid(chance), chance.choice(sessions)) for _ in range(40)]
-    sent = Counter(event.event_id for event in events)
-    for _ in range(12):
-        session = chance.choice(sessions)
-        own = [event for event in events if event.session_id == session]
-        world.log.append(raw_record(make_raw(chance.sample(own, min(len(own), 4)), session)))
-    for event in events:
-        world.log.append(raw_record(make_raw([event], event.session_id)))
-    world.store.failures = list(failures)
+    sent = fill(world, chance)
+    tell(world, failures)
+    world.positions.loses_finish = loses_finish
     for _life in range(len(failures) + 1):
-        try:
+        with suppress(BytewaxRuntimeError):
             world.run(
                 rows_max=chance.randint(1, rows_max), batch_records=chance.randint(1, batch_records)
             )
-        except BytewaxRuntimeError:
-            continue
-        break
-    world.store.failures = []
+    tell(world, [])
     world.run(rows_max=rows_max, batch_records=batch_records)
-    assert Counter(row["event_id"] for row in world.store.rows) == Counter(sent.keys())
-    ledger = world.ledger()
-    assert ledger[Outcome.STORED, ""] == len(sent)
-    assert ledger[Outcome.RECEIVED, ""] == (
-        ledger[Outcome.STORED, ""] + ledger[Outcome.DUPLICATE, ""]
-    )
+    world.store.run_late_inserts()
+    check_exact(world, sent)
+
+
+def tell(world: World, failures: list[Failure]) -> None:
+    """What is to go wrong, each once."""
+    world.store.failures = [failure for failure in failures if failure[1] != "position"]
+    world.positions.failures = [failure for failure in failures if failure[1] == "position"]
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    failures=st.lists(FAILURES, max_size=6),
+    counts=st.lists(st.integers(1, 5), min_size=1, max_size=6),
+    loses_finish=st.booleans(),
+)
+@settings(max_examples=80, deadline=None)
+def test_any_number_of_processes_and_any_crash_store_each_event_once(
+    seed: int, failures: list[Failure], counts: list[int], loses_finish: bool
+) -> None:
+    """Partitions shared out anew in each life, while blocks over several of them are unfinished."""
+    chance = random.Random(seed)
+    world = World()
+    sent = fill(world, chance)
+    tell(world, failures)
+    world.positions.loses_finish = loses_finish
+    for count in counts:
+        parts = PARTS.copy()
+        chance.shuffle(parts)
+        for index in range(count):
+            with suppress(BytewaxRuntimeError):
+                world.run(
+                    rows_max=chance.randint(1, 20),
+                    batch_records=chance.randint(1, 6),
+                    claims=MemoryClaims(parts[index::count]),
+                )
+    tell(world, [])
+    half = len(PARTS) // 2
+    for _round in range(2):  # A partition waits for the holder of its block's first one.
+        for own in (PARTS[:half], PARTS[half:]):
+            world.run(claims=MemoryClaims(own))
+    world.store.run_late_inserts()
+    check_exact(world, sent)
+
+
+@given(seed=st.integers(0, 2**32), when=st.sampled_from(["before", "after"]))
+@settings(max_examples=40, deadline=None)
+def test_a_block_whose_token_is_forgotten_is_completed_and_not_repeated(
+    seed: int, when: When
+) -> None:
+    """After long absence only the rows and entries that are missing are written."""
+    chance = random.Random(seed)
+    world = World()
+    sent = fill(world, chance)
+    effect = chance.choice(["events", "ledger"])
+    world.store.failures = [(when, effect)]
+    with pytest.raises(BytewaxRuntimeError):
+        world.run(rows_max=25)
+    world.store.forget_tokens()
+    world.run(rows_max=25)
+    check_exact(world, sent)
+
+
+def test_part_of_a_forgotten_insert_is_filled_up() -> None:
+    """Of a block that ClickHouse stored in part, the missing rows are written, no others."""
+    world = World()
+    ids = [make_uuid(random.Random(number)) for number in range(4)]
+    for event_id in ids:
+        world.log.append(raw_record(make_raw([make_event(event_id, "s1")], "s1")))
+    world.store.failures = [("after", "events")]
+    with pytest.raises(BytewaxRuntimeError):
+        world.run()
+    for row in world.store.rows[2:]:
+        del world.store.views[row["event_id"]]
+    del world.store.rows[2:]
+    world.store.forget_tokens()
+    world.run()
+    check_exact(world, Counter(ids))
+
+
+def test_a_partition_that_leaves_is_read_again_by_its_next_holder() -> None:
+    """What was read of it and not begun is put aside; the rest of the block is written."""
+    world = World()
+    sent = fill(world, random.Random(5))
+    claims = MemoryClaims(PARTS)
+    given = {part for part in PARTS if len(world.log.partitions[part]) > 3}
+    begin = world.positions.begin
+
+    def ask_back(*args: Any) -> None:
+        begin(*args)
+        claims.asked |= given
+
+    world.positions.begin = ask_back  # type: ignore[method-assign]
+    world.run(claims=claims, rows_max=5)
+    assert not given & set(claims.held())
+    assert len(world.store.rows) < len(sent)
+    world.positions.begin = begin  # type: ignore[method-assign]
+    world.run(claims=MemoryClaims(given))
+    world.run()
+    check_exact(world, sent)
+
+
+def test_a_process_that_is_not_sure_of_its_claims_writes_nothing() -> None:
+    """Frozen for longer than its claims last: not a row, not an intent."""
+    world = World()
+    fill(world, random.Random(5))
+    claims = MemoryClaims(PARTS)
+    claims.sure = False
+    with pytest.raises(BytewaxRuntimeError):
+        world.run(claims=claims)
+    assert not world.store.rows
+    assert not world.positions.positions
+
+
+def test_claims_lost_while_a_block_is_begun_stop_the_process() -> None:
+    """Nothing is written under an intent that the next holder may not have seen."""
+    world = World()
+    sent = fill(world, random.Random(5))
+    claims = MemoryClaims(PARTS)
+    begin = world.positions.begin
+
+    def lose(*args: Any) -> None:
+        begin(*args)
+        claims.epochs = dict.fromkeys(PARTS, 2)
+
+    world.positions.begin = lose  # type: ignore[method-assign]
+    with pytest.raises(BytewaxRuntimeError):
+        world.run(claims=claims)
+    assert not world.store.rows
+    world.positions.begin = begin  # type: ignore[method-assign]
+    world.run()
+    check_exact(world, sent)
+
+
+def test_records_that_cannot_be_read_fill_a_block_by_their_bytes() -> None:
+    """Poison has no rows, yet it does not pile up until a block is old."""
+    world = World()
+    good = raw_record(make_raw([make_event("e1", "s1")], "s1"))
+    cutter: BlockCutter[OwnedChunk] = BlockCutter(bytes_max=10_000)
+    for _ in range(20):
+        world.log.append(good._replace(value=b"\xff" * 4_000))
+    (part,) = [part for part in PARTS if world.log.partitions[part]]
+    to_chunk = chunk_maker(BUILDER)
+    state, blocks = None, []
+    for record in world.log.partitions[part]:
+        chunk = OwnedChunk(to_chunk(PolledBatch.of(*part, [record])), 1)
+        state, made = cutter.on_event(state, chunk, NOW_MS)
+        blocks += made
+    assert [len(block.chunks) for block in blocks] == [3] * 6
 
 
 @pytest.mark.parametrize(
@@ -298,7 +483,7 @@ def test_facts_out_of_their_bounds_are_poison(facts: dict[str, int]) -> None:
     for name, value in facts.items():
         setattr(bad, name, value)
     world.log.append(raw_record(good))
-    world.log.append(replace(raw_record(bad), headers=(("events", b"1"),)))
+    world.log.append(raw_record(bad)._replace(headers=(("events", b"1"),)))
     world.run()
     assert len(world.store.rows) == 1
     (letter,) = [RejectedRecord.FromString(v) for v in world.log.values(EVENTS_REJECTED.name)]
@@ -320,7 +505,7 @@ def test_a_poison_that_fits_into_no_letter_is_told_without_its_bytes() -> None:
     """The flow goes on; the letter says how large it was."""
     world = World()
     good = raw_record(make_raw([make_event("e1", "s1")], "s1"))
-    world.log.append(replace(good, value=b"\xff" * EVENTS_RAW.max_message_bytes))
+    world.log.append(good._replace(value=b"\xff" * EVENTS_RAW.max_message_bytes))
     world.run()
     (letter,) = [RejectedRecord.FromString(v) for v in world.log.values(EVENTS_REJECTED.name)]
     assert (letter.payload, letter.payload_withheld) == (b"", True)

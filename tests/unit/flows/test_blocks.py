@@ -19,7 +19,7 @@ class Run:
     first_offset: int
     last_offset: int
     row_count: int
-    pinned_last: int | None = None
+    byte_count: int = 1
 
 
 def feed(
@@ -39,11 +39,16 @@ def feed(
     return state, blocks
 
 
+def ends(blocks: list[Block[Run]]) -> list[tuple[int, int]]:
+    """First and last offset of each block."""
+    return [(block.chunks[0].first_offset, block.chunks[-1].last_offset) for block in blocks]
+
+
 def test_block_ends_when_it_has_enough_rows() -> None:
     """Rows are counted over chunks; the chunk that reaches the bound is the last of its block."""
     cutter: BlockCutter[Run] = BlockCutter(rows_max=10, age_ms_max=1_000)
     state, blocks = feed(cutter, [Run(0, 0, 4), Run(1, 1, 4), Run(2, 2, 4), Run(3, 3, 1)], [0] * 4)
-    assert [(block.first_offset, block.last_offset) for block in blocks] == [(0, 2)]
+    assert ends(blocks) == [(0, 2)]
     assert state is not None
     assert state.row_count == 1
 
@@ -52,25 +57,16 @@ def test_block_ends_when_its_first_chunk_is_old() -> None:
     """The age is that of the first chunk, and an exact deadline counts."""
     cutter: BlockCutter[Run] = BlockCutter(rows_max=100, age_ms_max=1_000)
     state, blocks = feed(cutter, [Run(0, 4, 5), Run(5, 9, 5), Run(10, 10, 1)], [0, 999, 1_000])
-    assert [(block.first_offset, block.last_offset) for block in blocks] == [(0, 9)]
+    assert ends(blocks) == [(0, 9)]
     assert state is not None
     assert cutter.wake_at_ms(state) == 2_000
 
 
-def test_block_read_again_ends_where_it_ended_before() -> None:
-    """Neither rows nor age cut a pinned block, only its old end does."""
-    cutter: BlockCutter[Run] = BlockCutter(rows_max=2, age_ms_max=10)
-    runs = [Run(0, 3, 4, pinned_last=5), Run(4, 5, 2, pinned_last=5), Run(6, 6, 2)]
-    state, blocks = feed(cutter, runs, [0, 60_000, 60_001])
-    assert [(block.first_offset, block.last_offset) for block in blocks] == [(0, 5), (6, 6)]
-    assert state is None
-
-
-def test_pinned_block_keeps_its_name_when_its_last_record_is_gone() -> None:
-    """A compacted or expired end does not change the token of the block."""
-    cutter: BlockCutter[Run] = BlockCutter()
-    state, blocks = feed(cutter, [Run(0, 3, 4, pinned_last=5), Run(7, 7, 1)], [0, 1])
-    assert [(block.first_offset, block.last_offset) for block in blocks] == [(0, 5)]
+def test_block_ends_when_it_has_enough_bytes() -> None:
+    """Whatever has no rows is bounded, too."""
+    cutter: BlockCutter[Run] = BlockCutter(bytes_max=10)
+    state, blocks = feed(cutter, [Run(0, 0, 0, 6), Run(1, 1, 0, 6), Run(2, 2, 0, 6)], [0] * 3)
+    assert ends(blocks) == [(0, 1)]
     assert state is not None
 
 
@@ -101,5 +97,5 @@ def test_blocks_cover_the_log_without_gap_or_overlap(
     state, blocks = feed(cutter, runs, times)
     rest = state.chunks if state is not None else ()
     assert [run for block in blocks for run in block.chunks] + list(rest) == runs
-    ends = [(block.first_offset, block.last_offset) for block in blocks]
-    assert all(after[0] == before[1] + 1 for before, after in itertools.pairwise(ends))
+    found = ends(blocks)
+    assert all(after[0] == before[1] + 1 for before, after in itertools.pairwise(found))

@@ -1,0 +1,1 @@
+"""Alert rules evaluated in event time: signals, windows, conditions. Pure."""

@@ -1,0 +1,278 @@
+"""The reasons that keep an insight away, each for the types of insight it is for.
+
+In: names of those that are switched on. Out: for each type of insight its `Exclusion`s. What each
+says to users is with it, and docs/detectors.md is made of it. Source: mission-map.md, section 4.4,
+and detectors.md, section 1.4, where no other reason is given. Reasons that look at pages being
+left and shown are in `page_exclusions`.
+"""
+
+from __future__ import annotations
+
+from flows.core.detectors.evidence import (
+    NEAR_CLICK_MS,
+    Evidence,
+    Exclusion,
+    Seen,
+    clicks_of,
+    error_note,
+    since_then,
+)
+from flows.core.detectors.page_exclusions import BESIDE, FORM_SENT, HIDDEN_PAGE, SLOW_NAVIGATION
+from flows.core.detectors.targets import is_editable, link_of
+from flows.core.insight import Finding
+from flows.core.session_event import Click, PageError, SessionEvent, Target
+
+# Two events of one press: no person presses twice within this, and browsers send both at once.
+TWIN_MS = 50
+AFTER_MS = 500  # A selection or an answer is told soon after the press that made it.
+ERROR_MEMORY_MS = 300_000
+DRAWING_MS = 1_000
+# Four of five clicks must be answered: the rest is for the end of a scale, and for markers lost.
+ANSWERED, OF_CLICKS = 4, 5
+PICKERS = frozenset({"file", "color", "radio", "range"})
+ERRORS = ("js_error", "unhandled_rejection", "form_error")
+CHANGES = frozenset({"mutation", "dialog", "download"})
+# What browsers report as errors although nothing failed.
+NOISE = ("ResizeObserver loop",)
+
+
+def _opt_out(*attributes: str) -> Exclusion:
+    names = ("data-gosight-ignore", *attributes)
+
+    def is_meant(target: Target) -> bool:
+        values = target.attributes
+        return any(values.get(name, "false").lower() != "false" for name in names)
+
+    return Exclusion(
+        "opt_out",
+        "The site says so, by `data-gosight-ignore` on the element, by `data-gosight-no-rage` for "
+        "rage clicks or by `data-gosight-no-dead` for dead clicks.",
+        skips=is_meant,
+    )
+
+
+def _labels(labels: frozenset[str]) -> Exclusion:
+    def is_meant(target: Target) -> bool:
+        values = target.attributes
+        said = (target.text, target.name, values.get("aria-label", ""), values.get("title", ""))
+        return any(text and text.strip().lower() in labels for text in said)
+
+    return Exclusion(
+        "labels",
+        "Steppers and pagers are meant to be clicked fast. They are known by their text, name, "
+        "`aria-label` or `title`, which must equal one of `rage_click.exclude_labels`.",
+        skips=is_meant,
+    )
+
+
+def _is_canvas(target: Target) -> bool:
+    return target.tag.lower() == "canvas"
+
+
+_TEXT_FIELD = Exclusion(
+    "text_field",
+    "A click into a field or an editable text places the caret or selects a word; nothing else "
+    "needs to happen.",
+    skips=is_editable,
+)
+_CANVAS = Exclusion(
+    "canvas",
+    "Games and drawings answer by pixels, which nobody sees from outside; there, clicking and "
+    "moving fast is the purpose.",
+    skips=_is_canvas,
+)
+_NATIVE_CONTROL = Exclusion(
+    "native_control",
+    "The browser itself answers: a file or colour dialog is no part of the page, and a click on "
+    "the radio button that is chosen already, or on a slider, may change nothing.",
+    skips=lambda target: (
+        target.tag.lower() == "input" and target.attributes.get("type", "").lower() in PICKERS
+    ),
+)
+_NEW_TAB = Exclusion(
+    "new_tab",
+    "A link that opens beside (`target=_blank`) leaves its own page as it was.",
+    skips=lambda target: (
+        link_of(target) is not None and target.attributes.get("target") == "_blank"
+    ),
+)
+
+
+def _is_twin(event: SessionEvent, seen: Seen) -> bool:
+    click = event.body
+    if event.kind != "click" or not isinstance(click, Click):
+        return False
+    for each in reversed(seen):
+        if event.at_ms - each.at_ms > TWIN_MS:
+            return False
+        if (
+            each.kind == "click"
+            and (each.x, each.y) == (click.x, click.y)
+            and each.selector != click.target.selector
+        ):
+            return True
+    return False
+
+
+_LABEL_TWIN = Exclusion(
+    "label_twin",
+    "A press on a label gives two click events, its own and that of the field it is for: same "
+    f"place, another element, at most {TWIN_MS} ms apart. They count as one.",
+    hides=_is_twin,
+    takes={"click": TWIN_MS},
+)
+
+
+def _is_selecting(finding: Finding, seen: Seen) -> bool:
+    clicks = clicks_of(finding, seen)
+    if 2 * sum([each.is_control for each in clicks]) > len(clicks):
+        return False
+    return any(
+        (
+            each.kind == "text_select"
+            or (each.kind == "dom_mutation" and "selection" in each.note.split())
+        )
+        and finding.at_ms <= each.at_ms <= finding.ended_at_ms + AFTER_MS
+        for each in seen
+    )
+
+
+_TEXT_SELECTION = Exclusion(
+    "text_selection",
+    "Double and triple clicks select text. Not where most clicks were on what looks like a "
+    "control: there the selection is a by-product of hammering.",
+    covers=_is_selecting,
+    takes=since_then("click", "text_select", "dom_mutation"),
+)
+
+
+def _is_scrolled(finding: Finding, seen: Seen) -> bool:
+    return any(
+        each.kind == "scroll" and finding.at_ms < each.at_ms < finding.ended_at_ms for each in seen
+    )
+
+
+_SCROLLED = Exclusion(
+    "scrolled",
+    "The page was scrolled between the clicks, so they were meant for different things.",
+    covers=_is_scrolled,
+    takes=since_then("scroll"),
+)
+
+
+def _is_answered(finding: Finding, seen: Seen) -> bool:
+    clicks = clicks_of(finding, seen)
+    last_ms = finding.ended_at_ms + AFTER_MS
+    if not clicks or any(
+        each.kind in ERRORS and finding.at_ms <= each.at_ms <= last_ms for each in seen
+    ):
+        return False
+    ends = [each.at_ms for each in clicks[1:]] + [last_ms]
+    answered = [
+        any(_answers(each, click, end_ms) for each in seen)
+        for click, end_ms in zip(clicks, ends, strict=True)
+    ]
+    return OF_CLICKS * sum(answered) >= ANSWERED * len(clicks)
+
+
+def _answers(each: Evidence, click: Evidence, end_ms: int) -> bool:
+    """Whether this is the answer to a click, before the next one at `end_ms`."""
+    if not click.at_ms <= each.at_ms <= end_ms:
+        return False
+    if each.kind == "dom_mutation":
+        # A marker names its click and what happened; a caret or a selection is no answer.
+        words = each.note.split()  # None of one that was sent without its payload.
+        return words[:1] == [click.event_id] and not CHANGES.isdisjoint(words[1:])
+    return each.kind == "input_change" or each.kind.startswith("media_")
+
+
+_ANSWERED = Exclusion(
+    "answered",
+    "Each click did something: a control that works is used, fast. Four of five clicks must have "
+    "changed the page (or a field, or played or paused) before the next one. Not if an error came "
+    "in between: then what changed was not what was wanted.",
+    covers=_is_answered,
+    takes=since_then(
+        "click", "dom_mutation", "input_change", "media_play", "media_pause", "media_seek", *ERRORS
+    ),
+)
+
+
+def _is_drawing(finding: Finding, seen: Seen) -> bool:
+    first_ms, last_ms = finding.at_ms - DRAWING_MS, finding.ended_at_ms + DRAWING_MS
+    return any(
+        each.tag == "canvas" and each.path == finding.path and first_ms <= each.at_ms <= last_ms
+        for each in seen
+    )
+
+
+_DRAWING = Exclusion(
+    _CANVAS.name,
+    _CANVAS.says,
+    covers=_is_drawing,
+    takes={"click": DRAWING_MS},
+)
+
+
+def _is_noise(event: SessionEvent, seen: Seen) -> bool:
+    return isinstance(event.body, PageError) and event.body.message.startswith(NOISE)
+
+
+_BROWSER_NOISE = Exclusion(
+    "browser_noise",
+    f"Browsers report `{NOISE[0]} ...` as an error although nothing failed.",
+    hides=_is_noise,
+)
+
+
+def _is_background(finding: Finding, seen: Seen) -> bool:
+    note = error_note(finding.details["error_type"], finding.details["error_message"])
+    return any(each.note == note and each.at_ms < finding.at_ms for each in seen)
+
+
+_BACKGROUND_ERROR = Exclusion(
+    "background_error",
+    "The same error came before, within five minutes and with no click near it: a timer that "
+    "fails again and again would otherwise be blamed on whatever is clicked.",
+    covers=_is_background,
+    takes={
+        "click": NEAR_CLICK_MS,
+        "js_error": ERROR_MEMORY_MS,
+        "unhandled_rejection": ERROR_MEMORY_MS,
+    },
+)
+
+
+def all_exclusions(labels: frozenset[str]) -> dict[str, tuple[Exclusion, ...]]:
+    """By type of insight."""
+    return {
+        "rage_click": (
+            _opt_out("data-gosight-no-rage"),
+            _labels(labels),
+            _TEXT_FIELD,
+            _CANVAS,
+            _LABEL_TWIN,
+            _TEXT_SELECTION,
+            _SCROLLED,
+            _ANSWERED,
+        ),
+        "dead_click": (
+            _opt_out("data-gosight-no-dead"),
+            _TEXT_FIELD,
+            _CANVAS,
+            _NATIVE_CONTROL,
+            _NEW_TAB,
+            SLOW_NAVIGATION,
+        ),
+        "error_click": (_opt_out(), _BROWSER_NOISE, _BACKGROUND_ERROR),
+        "thrashed_cursor": (_DRAWING,),
+        "u_turn": (BESIDE, FORM_SENT),
+        "slow_page": (HIDDEN_PAGE,),
+    }
+
+
+def exclusions_for(
+    insight_type: str, names: frozenset[str], labels: frozenset[str]
+) -> tuple[Exclusion, ...]:
+    """Those of one type of insight that are switched on."""
+    return tuple(each for each in all_exclusions(labels)[insight_type] if each.name in names)

@@ -1,0 +1,76 @@
+"""What an element is for, judged by what a click says of it. Pure.
+
+In: the target of a click. Out: whether it looks as if it could be clicked, and what a person would
+expect of it. Source: detectors.md, section 3.
+"""
+
+from __future__ import annotations
+
+import re
+
+from flows.core.session_event import Target
+
+CLICKABLE_TAGS = frozenset({"a", "button"})
+CLICKABLE_INPUTS = frozenset(
+    {"button", "submit", "reset", "image", "checkbox", "radio", "file", "color", "range"}
+)
+CLICKABLE_ROLES = frozenset(
+    {"button", "link", "checkbox", "radio", "menuitem", "tab", "switch", "option"}
+)
+CLICK_ATTRIBUTES = frozenset({"onclick", "ng-click", "@click", "data-action"})
+CLICKABLE_WORDS = frozenset({"btn", "button", "link", "clickable", "interactive"})
+FIELD_TAGS = frozenset({"select", "textarea"})
+# Links that hand over to another program: the page has nothing to answer with.
+OUTSIDE_SCHEMES = ("mailto:", "tel:", "sms:", "blob:", "data:")
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+
+
+def class_words(classes: tuple[str, ...]) -> set[str]:
+    """Words of class names, split at other characters and at camelCase, in lower case."""
+    return {word.lower() for name in classes for word in _WORD.findall(name)}
+
+
+def is_text_field(target: Target) -> bool:
+    """A field that a person types or chooses in: nothing needs to change when it is clicked."""
+    tag = target.tag.lower()
+    if tag == "input":
+        return target.attributes.get("type", "").lower() not in CLICKABLE_INPUTS
+    return tag in FIELD_TAGS
+
+
+def is_editable(target: Target) -> bool:
+    """A text field, or any element whose text may be edited."""
+    if is_text_field(target):
+        return True
+    value = target.attributes.get("contenteditable")
+    return value is not None and value.lower() != "false"
+
+
+def has_click_attribute(target: Target) -> bool:
+    """An attribute says that clicks are handled."""
+    return not CLICK_ATTRIBUTES.isdisjoint(target.attributes)
+
+
+def looks_interactive(target: Target) -> bool:
+    """Whether a person would expect that a click does something."""
+    tag = target.tag.lower()
+    if tag == "input" or tag in FIELD_TAGS:
+        return not is_text_field(target)
+    return (
+        tag in CLICKABLE_TAGS
+        or target.attributes.get("role", "").lower() in CLICKABLE_ROLES
+        or has_click_attribute(target)
+        or not CLICKABLE_WORDS.isdisjoint(class_words(target.classes))
+    )
+
+
+def is_outside(target: Target) -> bool:
+    """A link to another program, or a download."""
+    href = (target.href or "").strip().lower()
+    return href.startswith(OUTSIDE_SCHEMES) or "download" in target.attributes
+
+
+def link_of(target: Target) -> str | None:
+    """The address of a link; None if it is none."""
+    return target.href if target.tag.lower() == "a" else None

@@ -1,0 +1,154 @@
+"""Events that wait to be shown to the detectors, a batch at a time.
+
+A state is stored again and again while a batch waits, so a batch keeps its stored form: encoded
+once, when first asked for; what its events share (pages, visitors, devices) stands there once. A
+restored batch is opened when it is shown. Never changed once made. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from flows.core.session_event import Body, Device, Page, SessionEvent, Visitor
+
+_in_order = attrgetter("at_ms", "event_id")
+
+Order = tuple[int, str]
+_Row = tuple[str, str, int, int, int, int, int, Body | None]
+
+
+class _Packed(msgspec.Struct, array_like=True, gc=False):
+    pages: list[Page]
+    visitors: list[Visitor]
+    devices: list[Device]
+    rows: list[_Row]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Packed).decode
+
+
+class HeldBatch:
+    """Events in order, at least one; all were received at `received_at_ms`."""
+
+    __slots__ = ("_events", "_packed", "first_ms", "received_at_ms", "size")
+
+    def __init__(self, events: Sequence[SessionEvent]) -> None:
+        """`events` are of one receipt, in any order."""
+        ordered = sorted(events, key=_in_order)
+        self._events: Sequence[SessionEvent] | None = ordered
+        self._packed: bytes | None = None
+        self.first_ms = ordered[0].at_ms
+        self.received_at_ms = ordered[0].received_at_ms
+        self.size = len(ordered)
+
+    @classmethod
+    def restored(cls, stored: Any) -> HeldBatch:
+        """The batch of `stored`."""
+        made = cls.__new__(cls)
+        made.first_ms, made.received_at_ms, made.size, made._packed = stored
+        made._events = None
+        return made
+
+    @property
+    def stored(self) -> tuple[int, int, int, bytes]:
+        """What `restored` makes a batch of."""
+        if self._packed is None:
+            self._packed = _pack(self.events)
+        return self.first_ms, self.received_at_ms, self.size, self._packed
+
+    @property
+    def events(self) -> Sequence[SessionEvent]:
+        """All of them, in order."""
+        if self._events is None:
+            assert self._packed is not None
+            self._events = _unpack(self._packed)
+        return self._events
+
+    @property
+    def last(self) -> Order:
+        """The order of the last event."""
+        last = self.events[-1]
+        return last.at_ms, last.event_id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HeldBatch) and self.stored == other.stored
+
+    def __hash__(self) -> int:
+        return hash(self.stored)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HeldBatch.restored, (self.stored,)
+
+
+def _pack(events: Sequence[SessionEvent]) -> bytes:
+    pages: dict[Page, int] = {}
+    visitors: dict[Visitor, int] = {}
+    devices: dict[Device, int] = {}
+    page = visitor = device = None
+    page_at = visitor_at = device_at = 0
+    rows: list[_Row] = []
+    for event in events:
+        if event.page is not page:
+            page = event.page
+            page_at = pages.setdefault(page, len(pages))
+        if event.visitor is not visitor:
+            visitor = event.visitor
+            visitor_at = visitors.setdefault(visitor, len(visitors))
+        if event.device is not device:
+            device = event.device
+            device_at = devices.setdefault(device, len(devices))
+        rows.append(
+            (
+                event.event_id,
+                event.kind,
+                event.at_ms,
+                event.received_at_ms,
+                page_at,
+                visitor_at,
+                device_at,
+                event.body,
+            )
+        )
+    return _encode(_Packed(list(pages), list(visitors), list(devices), rows))
+
+
+def _unpack(packed: bytes) -> list[SessionEvent]:
+    found = _decode(packed)
+    pages, visitors, devices = found.pages, found.visitors, found.devices
+    return [
+        SessionEvent(
+            event_id, kind, at_ms, received_at_ms, pages[page], visitors[visitor], devices[device],
+            body,
+        )
+        for event_id, kind, at_ms, received_at_ms, page, visitor, device, body in found.rows
+    ]  # fmt: skip
+
+
+def split(held: Sequence[HeldBatch], last: Order) -> tuple[list[SessionEvent], list[HeldBatch]]:
+    """The events up to and including `last`, in order, and what is left."""
+    shown: list[SessionEvent] = []
+    left: list[HeldBatch] = []
+    parts = 0
+    for batch in held:
+        if batch.first_ms > last[0]:
+            left.append(batch)
+            continue
+        events = batch.events
+        count = len(events)
+        if batch.last > last:
+            count = sum((event.at_ms, event.event_id) <= last for event in events)
+        if not count:
+            left.append(batch)
+            continue
+        parts += 1
+        shown += events[:count]
+        if count < len(events):
+            left.append(HeldBatch(events[count:]))
+    if parts > 1:
+        shown.sort(key=_in_order)
+    return shown, left

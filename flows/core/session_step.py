@@ -1,0 +1,355 @@
+"""One step's work on one session: a state taken apart, what is due done, and put together again.
+
+In: a state or none, new events, and how far the processing clock is. Out: rows and insights in
+order, and the new state. What is done when, and why, is told by `flows.core.behaviour`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+
+from flows.core.detector_memory import NOTHING, DetectorMemory
+from flows.core.experience import InsightCounts
+from flows.core.held_events import HeldBatch, Order, split
+from flows.core.insight import Finding, Insight, insight_of
+from flows.core.live_detectors import LAST_ID, DetectorSet, Known, LiveDetectors
+from flows.core.session_event import SessionBatch, SessionEvent
+from flows.core.session_row import SessionRow
+from flows.core.session_run import END_MS
+from flows.core.session_state import SessionState
+from flows.core.sessionizer import SessionTotals, add_batch, session_row
+
+IDLE_MS = 1_800_000  # Source: sessions.md, section 1.
+LATENESS_MS = 3_600_000  # Source: design.md, section 5, allowed lateness.
+ROW_EVERY_MS = 10_000
+ROW_WITHIN_MS = 15_000  # Of an earlier row, if nothing else wakes the session before.
+SHOWN_EVERY_MS = 1_000  # What is due within the same second is done at its end, together.
+DECIDED_EVERY_MS = 2_000  # Deadlines of a visitor who does nothing more.
+HELD_MAX = 5_000  # Events; beyond it the oldest are shown at once.
+PREVIEWED_MAX = 16
+
+BehaviourOutput = SessionRow | Insight
+
+_in_order = attrgetter("at_ms", "event_id")
+
+
+class SessionStep:
+    """See the module. `outputs` is added to."""
+
+    __slots__ = (
+        "_before",
+        "_currency",
+        "_deadline_ms",
+        "_detectors",
+        "_found",
+        "_held",
+        "_hold_ms",
+        "_is_changed",
+        "_is_closed",
+        "_late_count",
+        "_mark",
+        "_now_ms",
+        "_outputs",
+        "_paced",
+        "_previewed",
+        "_received_at_ms",
+        "_retain_days",
+        "_revision",
+        "_row_at_ms",
+        "_set",
+        "_totals",
+        "_wake_at_ms",
+        "is_forgotten",
+        "repeated_count",
+        "seen",
+    )
+
+    def __init__(
+        self,
+        state: SessionState | None,
+        detectors: DetectorSet,
+        hold_ms: int,
+        outputs: list[BehaviourOutput],
+        currency: str = "",
+    ) -> None:
+        self._hold_ms = hold_ms
+        self._currency = currency
+        self._set = detectors
+        self._outputs = outputs
+        self._now_ms = 0  # The processing clock at which what is done now was due.
+        self._before = state
+        self._detectors: LiveDetectors | None = None  # Made when there is something for them.
+        self.is_forgotten = False
+        if state is None:
+            self._totals: SessionTotals | None = None
+            self._found = InsightCounts()
+            self._held: list[HeldBatch] = []
+            self._mark = (0, "")
+            self._paced = (0, 0)
+            self._deadline_ms = END_MS
+            self._received_at_ms = self._revision = self._row_at_ms = self._wake_at_ms = 0
+            self._retain_days = self._late_count = self.repeated_count = 0
+            self._is_changed = self._is_closed = False
+            self._previewed: tuple[str, ...] = ()
+            self.seen = b""
+        else:
+            self._totals = state.totals
+            self._found = state.found
+            self._held = list(state.held)
+            self._mark = (state.mark_at_ms, state.mark_event_id)
+            self._paced = (state.paced_at_ms, state.paced_received_at_ms)
+            self._deadline_ms = self._set.next_ms(state.memory.deadlines, state.memory.forgetting)
+            self._received_at_ms = state.received_at_ms
+            self._revision = state.revision
+            self._row_at_ms = state.row_at_ms
+            self._wake_at_ms = state.wake_at_ms
+            self._retain_days = state.retain_days
+            self._late_count = state.late_count
+            self.repeated_count = state.repeated_count
+            self._is_changed = state.is_changed
+            self._is_closed = state.is_closed
+            self._previewed = state.previewed
+            self.seen = state.seen
+
+    def add(self, batch: SessionBatch, events: Sequence[SessionEvent], now_ms: int) -> None:
+        """Take events that are new; `now_ms` is the clock at which they come."""
+        self._now_ms = now_ms
+        self._totals = add_batch(self._totals, batch, events)
+        self._is_changed = True
+        self._is_closed = False
+        # What was received long before the clock (by a gateway whose own clock is behind) must not
+        # be over and forgotten at once: its next batch would begin the session anew.
+        received_ms = max(batch.received_at_ms, self._now_ms - IDLE_MS)
+        self._received_at_ms = max(self._received_at_ms, received_ms)
+        self._retain_days = max(self._retain_days, batch.retain_days)
+        kinds = self._set.kinds
+        taken = [event for event in events if event.kind in kinds]
+        if not taken:
+            return
+        mark = self._mark
+        kept = [event for event in taken if (event.at_ms, event.event_id) > mark]
+        self._late_count += len(taken) - len(kept)
+        if not kept:
+            return
+        self._held.append(HeldBatch(kept))
+        over = sum([held.size for held in self._held]) - HELD_MAX
+        if over > 0:
+            orders = sorted([event.order for held in self._held for event in held.events])
+            self._show(orders[over - 1])
+
+    def run(self, now_ms: int) -> None:
+        """Do all that is due at or before `now_ms`, in order."""
+        while True:
+            shown_ms = self._shown_at_ms()
+            decided_ms = self._decided_at_ms()
+            ended_ms = self._received_at_ms + (LATENESS_MS if self._is_closed else IDLE_MS) + 1
+            due_ms = min(shown_ms, decided_ms, ended_ms)
+            if self._is_changed:
+                row_ms = self._written_at_ms()
+                if row_ms < max(due_ms, self._now_ms):
+                    if row_ms > now_ms:
+                        self._wake_at_ms = row_ms
+                        return
+                    self._now_ms = row_ms
+                    self._write_row()
+                    continue
+            if due_ms > now_ms:
+                self._wake_at_ms = due_ms
+                return
+            self._now_ms = max(self._now_ms, due_ms)
+            if due_ms == shown_ms:
+                self._show_due(due_ms)
+            elif due_ms == decided_ms:
+                self._decide(due_ms)
+            elif self._is_closed:
+                self.is_forgotten = True
+                return
+            else:
+                self._close()
+
+    def _written_at_ms(self) -> int:
+        """When a row is written of what has changed."""
+        # A change after a quiet time is told at once, a later one with what else is done then.
+        now_ms, before_ms = self._now_ms, self._row_at_ms
+        if not self._revision or now_ms >= before_ms + ROW_EVERY_MS:
+            return now_ms
+        return _end_of(SHOWN_EVERY_MS, before_ms + ROW_WITHIN_MS)
+
+    def _shown_at_ms(self) -> int:
+        """When the next held event is shown."""
+        if not self._held:
+            return END_MS
+        first_ms = min([batch.received_at_ms for batch in self._held])
+        return _end_of(SHOWN_EVERY_MS, first_ms + self._hold_ms + 1)
+
+    def _decided_at_ms(self) -> int:
+        """When the next deadline is decided if nothing more comes."""
+        deadline_ms = self._deadline_ms
+        if deadline_ms == END_MS:
+            return END_MS
+        for batch in self._held:
+            if batch.first_ms <= deadline_ms:
+                return END_MS  # Events up to it are known, and shown first.
+        at_ms, received_at_ms = self._paced
+        quiet_ms = self._hold_ms + 1 + max(0, deadline_ms - at_ms)
+        return _end_of(DECIDED_EVERY_MS, received_at_ms + quiet_ms)
+
+    def _show_due(self, due_ms: int) -> None:
+        last_ms = due_ms - self._hold_ms - 1
+        self._show(max([held.last for held in self._held if held.received_at_ms <= last_ms]))
+
+    def _show(self, last: Order) -> None:
+        """Show the held events up to this one to the detectors."""
+        shown, self._held = split(self._held, last)
+        if not shown:
+            return
+        detectors = self._detectors_now()
+        found = detectors.show(shown)
+        if found:
+            self._tell(found)
+        self._deadline_ms = detectors.next_ms
+        end = shown[-1]
+        self._mark = (end.at_ms, end.event_id)
+        self._paced = (end.at_ms, end.received_at_ms)
+
+    def _decide(self, due_ms: int) -> None:
+        """The next deadline has come, and nothing up to it is held; others may be due as well."""
+        detectors = self._detectors_now()
+        at_ms, received_at_ms = self._paced
+        until_ms = at_ms + due_ms - received_at_ms - self._hold_ms - 1
+        until_ms = min([until_ms, *[batch.first_ms - 1 for batch in self._held]])
+        self._tell(detectors.pass_until(max(self._deadline_ms, until_ms)))
+        self._deadline_ms = detectors.next_ms
+        # What happened up to there can no longer be shown: time never goes back for a detector.
+        self._mark = max(self._mark, (detectors.passed_ms, LAST_ID))
+
+    def _close(self) -> None:
+        if self._held:
+            self._show(max([held.last for held in self._held]))
+        detectors = self._detectors_now()
+        self._tell(detectors.pass_until(END_MS))
+        detectors.clear()
+        self._deadline_ms = END_MS
+        self._is_closed = True
+        self._write_row()
+
+    def _detectors_now(self) -> LiveDetectors:
+        made = self._detectors
+        if made is None:
+            state = self._before
+            made = LiveDetectors(self._set, NOTHING if state is None else state.memory)
+            self._detectors = made
+        return made
+
+    def _memory_now(self) -> DetectorMemory:
+        if self._detectors is not None:
+            return self._detectors.memory
+        return NOTHING if self._before is None else self._before.memory
+
+    def _tell(self, found: Sequence[Finding]) -> None:
+        """Write insights, and count them for the row."""
+        totals = self._totals
+        assert totals is not None
+        for finding in found:
+            insight = insight_of(finding, totals.project_id, totals.session_id)
+            self._outputs.append(insight)
+            self._found = self._found.adding(
+                insight.insight_type,
+                insight.insight_id,
+                insight.timestamp_ms,
+                finding.anchor_event_id,
+            )
+            self._is_changed = True
+
+    def _write_row(self) -> None:
+        assert self._totals is not None
+        self._revision += 1
+        self._row_at_ms = self._now_ms
+        self._is_changed = False
+        self._outputs.append(
+            session_row(
+                self._totals,
+                self._found,
+                revision=self._revision,
+                is_closed=self._is_closed,
+                currency=self._currency,
+                retain_days=self._retain_days,
+            )
+        )
+
+    def preview(self, new: Sequence[SessionEvent]) -> None:
+        """Announce episodes that open with what is held, on a copy of their detectors."""
+        announced = self._set.announced
+        if announced is None or not any(self._may_open(known, new) for known in announced.all):
+            return
+        kinds = announced.kinds
+        events = [event for held in self._held for event in held.events if event.kind in kinds]
+        events.sort(key=_in_order)
+        totals = self._totals
+        assert totals is not None
+        trial = LiveDetectors(announced, self._detectors_now().memory)
+        for event in events:
+            trial.show((event,))
+            if event.kind != "click":
+                continue
+            for finding in trial.open_episodes():
+                insight = insight_of(
+                    finding, totals.project_id, totals.session_id, is_provisional=True
+                )
+                if insight.insight_id not in self._previewed:
+                    self._previewed = (*self._previewed, insight.insight_id)[-PREVIEWED_MAX:]
+                    self._outputs.append(insight)
+
+    def _may_open(self, known: Known, new: Sequence[SessionEvent]) -> bool:
+        """Whether an episode may begin with one of the new events, going by their times alone."""
+        assert known.opening is not None
+        kind, least, within_ms = known.opening
+        if all(event.kind != kind for event in new):
+            return False
+        times = [e.at_ms for held in self._held for e in held.events if e.kind == kind]
+        if not times:
+            return False
+        times.sort()
+        # What is remembered may be the beginning.
+        if self._memory_now().deadlines.get(known.name, 0) >= times[0]:
+            return True
+        lasts = times[least - 1 :]
+        return any(last - first <= within_ms for first, last in zip(times, lasts, strict=False))
+
+    def state(self) -> SessionState | None:
+        """What is left after `run`."""
+        if self.is_forgotten or self._totals is None:
+            return None
+        detectors, before = self._detectors, self._before
+        failures = 0 if before is None else before.failure_count
+        if detectors is not None:
+            failures += detectors.failures
+        mark, paced = self._mark, self._paced
+        # In the order of the fields: names cost as much as the rest of it.
+        return SessionState(
+            self._totals,
+            self.seen,
+            self._received_at_ms,
+            self._revision,
+            self._row_at_ms,
+            self._is_changed,
+            self._is_closed,
+            self._retain_days,
+            self._wake_at_ms,
+            self._found,
+            tuple(self._held),
+            mark[0],
+            mark[1],
+            paced[0],
+            paced[1],
+            self._memory_now(),
+            self._late_count,
+            self.repeated_count,
+            failures,
+            self._previewed,
+        )
+
+
+def _end_of(every_ms: int, at_ms: int) -> int:
+    return -(-at_ms // every_ms) * every_ms

@@ -1,0 +1,189 @@
+"""The flow's graph on a memory broker and a real PostgreSQL: what it takes, and in which order."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+from bytewax.errors import BytewaxRuntimeError
+from bytewax.testing import run_main
+
+from connectors.alert_outbox import AlertOutbox
+from connectors.errors import RetryableError
+from connectors.kafka_log import BlockName, OutRecord
+from connectors.memory_kafka import (
+    MemoryClaims,
+    MemoryLog,
+    MemoryPositionStore,
+    MemoryRecordProducer,
+    MemorySource,
+    all_parts,
+)
+from flows.alert_delivery import OutboxSink, build_flow
+from flows.alert_writer import AlertWriter
+from flows.core.alert_records import AlertBatch
+from flows.results import CommittedStarts
+from flows.retries import RetryPolicy
+from schemas.reasons import RejectReason, Stage
+from schemas.topics import ALERTS, EVENTS_REJECTED
+from schemas.v1.alerts_pb2 import AlertTransition
+from schemas.v1.pipeline_pb2 import RejectedRecord
+from sql.migrate import migrate_up
+from tests.alert_transitions import make_transition
+from tests.integration.flows.alert_world import make_rule_row
+from tests.stack import RunningStack, fresh_databases
+
+NOW_MS = 1_769_853_600_000
+PARTS = all_parts([ALERTS])
+
+
+@pytest.fixture(scope="module")
+def database(running_stack: RunningStack) -> Iterator[str]:
+    """A PostgreSQL with the schema."""
+    with fresh_databases(running_stack) as stack:
+        migrate_up(stack.database_url, stack.clickhouse_url)
+        yield stack.database_url
+
+
+class ListedPositions(MemoryPositionStore):
+    """A position store that lists commits among the other effects, and can refuse them."""
+
+    def __init__(self, effects: list[str]) -> None:
+        super().__init__()
+        self.effects = effects
+        self.refusals_left = 0
+
+    def finish(self, block: BlockName, *, wait: bool = True) -> None:
+        """See `PositionStore.finish`."""
+        if self.refusals_left:
+            self.refusals_left -= 1
+            raise RetryableError("told so")
+        self.effects.append(f"position {block.spans[0].last_offset}")
+        super().finish(block, wait=wait)
+
+
+class World:
+    """A broker and positions that outlive the flow's process, and a rule."""
+
+    def __init__(self, database_url: str) -> None:
+        self.database_url = database_url
+        self.project_id, self.rule_id = make_rule_row(
+            database_url, [{"type": "telegram", "chat_id": "1"}]
+        )
+        self.log = MemoryLog()
+        self.effects: list[str] = []
+        self.positions = ListedPositions(self.effects)
+
+    def transition(self, kind: str, number: int) -> AlertTransition:
+        """Of a group of this number."""
+        return make_transition(
+            kind,
+            NOW_MS,
+            rule_id=self.rule_id,
+            project_id=self.project_id,
+            group={"path": f"/{number}"},
+        )
+
+    def append(self, value: bytes) -> None:
+        """A record of the topic."""
+        self.log.append(OutRecord(ALERTS.name, f"{self.project_id}:{self.rule_id}".encode(), value))
+
+    def run(self) -> None:
+        """One life of the flow, to the end of the log or to its death."""
+        claims = MemoryClaims(PARTS)
+        outbox = AlertOutbox(self.database_url)
+        writer = AlertWriter(
+            outbox,
+            self.positions,
+            MemoryRecordProducer(self.log),
+            claims,
+            "",
+            on_written=lambda: self.effects.append("outbox"),
+            retry=RetryPolicy(seconds_max=0.001, wait_s_max=0.001),
+            is_stopping=lambda: True,
+            clock_ms=lambda: NOW_MS,
+        )
+        source = MemorySource(self.log, claims, CommittedStarts(self.positions), batch_records=3)
+        try:
+            run_main(build_flow(source, OutboxSink(writer)))
+        finally:
+            outbox.close()
+
+    def count(self, table: str) -> int:
+        """Rows of this rule."""
+        with psycopg.connect(self.database_url) as connection:
+            row: Any = connection.execute(
+                f"SELECT count(*) FROM {table} WHERE rule_id = %s".encode(), (self.rule_id,)
+            ).fetchone()
+        return int(row[0])
+
+
+def test_transitions_are_in_the_outbox_before_the_position(database: str) -> None:
+    """Batch by batch: first PostgreSQL, then Kafka."""
+    world = World(database)
+    for number in range(5):
+        world.append(world.transition("fired", number).SerializeToString())
+    world.run()
+    assert world.effects == ["outbox", "position 2", "outbox", "position 4"]
+    assert world.count("alert_history") == world.count("alert_deliveries") == 5
+
+
+def test_bad_records_are_dead_letters(database: str) -> None:
+    """With their bytes and a reason; the ones beside them are taken."""
+    world = World(database)
+    bad = world.transition("fired", 1)
+    bad.kind = "exploded"
+    world.append(b"\xff\xff")
+    world.append(bad.SerializeToString())
+    world.append(world.transition("fired", 2).SerializeToString())
+    world.run()
+    letters = [RejectedRecord.FromString(v) for v in world.log.values(EVENTS_REJECTED.name)]
+    assert [(letter.stage, letter.reason) for letter in letters] == [
+        (Stage.ALERTS, RejectReason.UNDECODABLE),
+        (Stage.ALERTS, RejectReason.POISON),
+    ]
+    assert letters[1].payload == bad.SerializeToString()
+    assert letters[1].project_id == world.project_id
+    assert world.count("alert_history") == 1
+
+
+def test_a_position_that_is_refused_repeats_nothing(database: str) -> None:
+    """The process dies after PostgreSQL and before Kafka, again and again: each message once."""
+    world = World(database)
+    for number in range(4):
+        world.append(world.transition("fired", number).SerializeToString())
+    world.positions.refusals_left = 3
+    for _ in range(4):
+        with suppress(RetryableError, BytewaxRuntimeError):
+            world.run()
+    assert world.effects[-1] == "position 3"
+    assert world.effects.count("outbox") >= 5
+    assert world.count("alert_history") == world.count("alert_deliveries") == 4
+
+
+def test_a_partition_that_is_gone_is_not_written(database: str) -> None:
+    """What was read under a holding that is over is left to the next holder."""
+    world = World(database)
+    claims = MemoryClaims(PARTS)
+    writer = AlertWriter(
+        AlertOutbox(database), world.positions, MemoryRecordProducer(world.log), claims, ""
+    )
+    batch = AlertBatch(ALERTS.name, 0, 0, 0, 99, [world.transition("fired", 1)], [])
+    writer.write(batch)
+    assert world.effects == []
+    assert world.count("alert_history") == 0
+
+
+def test_other_rules_are_left_alone(database: str) -> None:
+    """A transition of a rule that is not there is counted, and nothing else."""
+    world = World(database)
+    strange = world.transition("fired", 1)
+    strange.rule_id = str(uuid.uuid4())
+    world.append(strange.SerializeToString())
+    world.run()
+    assert world.effects == ["outbox", "position 0"]
+    assert world.log.values(EVENTS_REJECTED.name) == []

@@ -1,0 +1,174 @@
+"""Session events of raw records and of stored rows, which must be equal."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pytest
+
+from flows.core.session_batches import BatchReader, page_key
+from flows.core.session_bodies import BODY_KINDS, body_readers, unpacked
+from flows.core.session_event import Click, Identified, PackedMoves, SessionEvent, Started
+from flows.core.stored_events import STORED_COLUMNS, StoredReader, _body_readers
+from schemas.event_types import EVENT_KINDS, SERVER_ONLY
+from schemas.reasons import RejectReason
+from sql.loader import load_query
+from tests.factories import NOW_MS, PROJECT, make_event, make_raw
+from tests.session_records import (
+    all_scene_values,
+    example_values,
+    find_place,
+    live_batches,
+    parse_agent,
+    polled,
+    stored_sessions,
+    strange_values,
+    synthetic_values,
+)
+
+SESSION = "7b6f3a0e-8f0e-4c2e-9a54-0f8a5d1c2b3a"
+
+SOURCES: dict[str, Callable[[], Sequence[bytes]]] = {
+    "examples": example_values,
+    "scenes": all_scene_values,
+    "synthetic": lambda: list(synthetic_values(300)),
+    "strange": strange_values,
+}
+
+
+def by_session(events: Sequence[tuple[str, SessionEvent]]) -> dict[str, list[SessionEvent]]:
+    """The events of each session, sorted; positions of the pointer are opened."""
+    found: defaultdict[str, list[SessionEvent]] = defaultdict(list)
+    for key, event in events:
+        if isinstance(event.body, PackedMoves):
+            event = msgspec.structs.replace(event, body=unpacked(event.body))
+        found[key].append(event)
+    return {key: sorted(made, key=lambda event: event.order) for key, made in found.items()}
+
+
+@pytest.mark.parametrize("source", sorted(SOURCES))
+def test_stored_rows_say_what_raw_records_said(source: str) -> None:
+    """Live and stored, the same events are equal, and so are the facts of their batches."""
+    values = SOURCES[source]()
+    live = live_batches(values)
+    stored = [batch for batches in stored_sessions(values) for batch in batches]
+    live_events = [(batch.key, event) for batch in live for event in batch.events]
+    stored_events = [(batch.key, event) for batch in stored for event in batch.events]
+    assert by_session(stored_events) == by_session(live_events)
+    assert {msgspec.structs.replace(batch, events=()) for batch in stored} == {
+        msgspec.structs.replace(batch, events=()) for batch in live
+    }
+
+
+def test_every_type_is_read_and_the_examples_of_those_with_a_body_have_one() -> None:
+    """No type is left out; a payload that bodies name is opened, and no other."""
+    events = [event for batch in live_batches(example_values()) for event in batch.events]
+    assert {event.kind for event in events} == {
+        kind.name for kind in EVENT_KINDS if kind.number not in SERVER_ONLY
+    }
+    assert {event.kind for event in events if event.body is not None} == set(BODY_KINDS)
+    assert set(_body_readers()) == set(BODY_KINDS)
+    assert len(body_readers()) == len(BODY_KINDS)
+
+
+def test_events_survive_msgpack() -> None:
+    """What a state holds of an event comes back equal."""
+    events = [event for batch in live_batches(all_scene_values()) for event in batch.events]
+    data = msgspec.msgpack.encode(events)
+    assert msgspec.msgpack.decode(data, type=list[SessionEvent]) == events
+
+
+def test_a_session_start_puts_what_it_declares_on_its_page() -> None:
+    """Declared fields are trimmed and win over those of the URL."""
+    batch = live_batches(strange_values())[1]
+    [start] = [event for event in batch.events if event.kind == "session_start"]
+    assert isinstance(start.body, Started)
+    assert start.body.utm == ("mail", "", "", "", "")
+    assert start.body.referrer_domain == start.page.referrer_domain == "news.example"
+    assert (start.page.utm_source, start.page.utm_medium) == ("mail", "ad")
+
+
+def test_an_identify_names_its_visitor() -> None:
+    """The user of the payload is the event's where the event has none of its own."""
+    event = make_event("e1", SESSION)
+    event.event_type = 111  # type: ignore[assignment]
+    event.identify.user_id = "u7"
+    [batch] = live_batches([make_raw([event], SESSION).SerializeToString()])
+    assert isinstance(batch.events[0].body, Identified)
+    assert batch.events[0].visitor.user_id == "u7"
+
+
+def test_times_are_corrected_and_clamped() -> None:
+    """A clock that is behind is corrected; what is still ahead gets the time of receipt."""
+    events = [
+        make_event("e1", SESSION, at_ms=NOW_MS - 9_000),
+        make_event("e2", SESSION, at_ms=NOW_MS + 100_000),
+    ]
+    raw = make_raw(events, SESSION, received_at_ms=NOW_MS, sent_at_ms=NOW_MS - 5_000)
+    [batch] = live_batches([raw.SerializeToString()])
+    assert [event.at_ms for event in batch.events] == [NOW_MS - 4_000, NOW_MS]
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("https://a.example/app#/plan", "/app#/plan"),
+        ("https://a.example/app#!plan", "/app#!plan"),
+        ("https://a.example/app#reviews", "/app"),
+        ("https://a.example/app", "/app"),
+    ],
+)
+def test_only_a_route_in_the_fragment_makes_another_page(url: str, key: str) -> None:
+    """A jump mark does not."""
+    assert page_key(url, "/app") == key
+
+
+def test_a_record_that_cannot_be_read_is_told_and_its_neighbours_go_on() -> None:
+    """Poisons carry their place; batches carry theirs."""
+    good = make_raw([make_event("e1", SESSION)], SESSION).SerializeToString()
+    naked = make_raw([make_event("e1", SESSION)], SESSION, project_id="").SerializeToString()
+    found = BatchReader(parse_agent, find_place).read(polled([good, b"\xff", naked, good]))
+    assert found.offsets == [0, 3]
+    assert [(poison.offset, poison.reason) for poison in found.poisons] == [
+        (1, RejectReason.UNDECODABLE),
+        (2, RejectReason.UNDECODABLE),
+    ]
+
+
+def test_equal_pages_and_elements_are_one_object() -> None:
+    """What repeats from event to event is built once."""
+    events = [make_event(f"e{n}", SESSION, kind=20) for n in range(2)]  # type: ignore[arg-type]
+    values = [make_raw([event], SESSION).SerializeToString() for event in events]
+    first, second = (batch.events[0] for batch in live_batches(values))
+    assert first.page is second.page
+    assert isinstance(first.body, Click)
+    assert isinstance(second.body, Click)
+    assert first.body.target is second.body.target
+    assert first.event_id != second.event_id
+
+
+@pytest.mark.parametrize("name", ["session_events", "events_of_period"])
+def test_the_queries_select_the_columns_in_order(name: str) -> None:
+    """The reader takes columns by their place."""
+    columns = load_query(name).split("SELECT\n", 1)[1].split("\nFROM", 1)[0]
+    found = [
+        re.split(r"\s+(?:AS\s+)?", line.strip().rstrip(","))[-1] for line in columns.split("\n")
+    ]
+    assert tuple(found) == STORED_COLUMNS
+
+
+def test_a_stored_session_is_one_group_of_batches() -> None:
+    """Rows received together are a batch; batches come in the order of receipt."""
+    values = [
+        make_raw(
+            [make_event("e1", SESSION)], SESSION, received_at_ms=NOW_MS + 5
+        ).SerializeToString(),
+        make_raw([make_event("e2", SESSION)], SESSION, received_at_ms=NOW_MS).SerializeToString(),
+    ]
+    [batches] = stored_sessions(values)
+    assert [batch.received_at_ms for batch in batches] == [NOW_MS, NOW_MS + 5]
+    assert {batch.project_id for batch in batches} == {PROJECT}
+    assert list(StoredReader().sessions([])) == []

@@ -1,0 +1,360 @@
+"""Both halves of the alerts flow on twins: what is written of sources, and what comes of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from connectors.errors import RetryableError
+from connectors.kafka_ends import End
+from connectors.kafka_log import OutRecord, Part, Position
+from connectors.kafka_progress import Place
+from connectors.lookups import load_agent_parser, load_place_reader
+from connectors.memory_alert_rules import MemoryAlertRules
+from connectors.memory_kafka import (
+    MemoryClaims,
+    MemoryLog,
+    MemoryPositionStore,
+    MemoryRecordProducer,
+    all_parts,
+)
+from connectors.memory_state import MemoryPartEnds, MemoryStateLog, MemoryStates
+from flows.alerts import (
+    SOURCES,
+    AlertOwner,
+    AlertPartitions,
+    RunPartition,
+    record_of,
+    signal_records,
+)
+from flows.core.alerts.signals import Control, Report, decode_record
+from flows.core.insight import Insight
+from flows.core.session_batches import BatchReader
+from flows.core.session_row import insight_message
+from flows.partition_runs import PartitionRuns
+from flows.retries import RetryPolicy
+from flows.rule_writer import RuleWriter
+from flows.signal_reader import SignalReader
+from flows.signal_writer import SignalWriter
+from schemas.alert_rules import AlertRule
+from schemas.log import PolledBatch
+from schemas.topics import ALERT_SIGNALS, ALERTS, EVENTS_RAW, INSIGHTS, SESSIONS
+from schemas.v1.alerts_pb2 import AlertTransition
+from schemas.v1.events_pb2 import EventType
+from tests.alert_worlds import rule
+from tests.factories import NOW_MS, PROJECT, make_event, make_raw, make_uuid, raw_record
+
+CHANCE = random.Random(7)
+READER = BatchReader(load_agent_parser(), load_place_reader(None))
+
+
+def rule_of(number: int, condition: dict[str, object], **fields: object) -> AlertRule:
+    """A rule of the project of the factories."""
+    names = {"id": f"00000000-0000-0000-0000-{number:012}", "project_id": PROJECT}
+    return rule(condition, **(names | fields))
+
+
+class Progress:
+    """Twin of `KafkaGroupProgress`: behaviour is where the test says."""
+
+    def __init__(self) -> None:
+        self.places: dict[Part, Place] = {}
+
+    def known(self) -> dict[Part, Place]:
+        """See `GroupProgress.known`."""
+        return self.places
+
+
+class Process:
+    """One life of the flow on the servers' memory, with a wall clock that the test moves."""
+
+    def __init__(
+        self,
+        log: MemoryLog,
+        kept: MemoryStates,
+        positions: MemoryPositionStore,
+        rules: MemoryAlertRules,
+        now_ms: int,
+    ) -> None:
+        self.log = log
+        self.now_ms = now_ms
+        parts = all_parts([*SOURCES, ALERT_SIGNALS])
+        self.claims = MemoryClaims(parts)
+        self.ends = MemoryPartEnds()
+        self.progress = Progress()
+        self.partitions = AlertPartitions()
+        producer = MemoryRecordProducer(log)
+        retry = RetryPolicy(0.01, 0.001)
+        self.runs: RunPartition = PartitionRuns(
+            "alerts-test",
+            None,
+            record_of,
+            MemoryStateLog(kept),
+            self.claims,
+            self.ends,
+            retry=retry,
+            live_of=self.partitions.begin,
+            step_ms=0,
+            monotonic=lambda: self.now_ms / 1000,
+        )
+        self.rules = RuleWriter(
+            rules,
+            self.partitions.held,
+            producer,
+            retry,
+            clock_ms=lambda: self.now_ms,
+            monotonic=lambda: self.now_ms / 1000,
+        )
+        self.writer = SignalWriter(
+            SignalReader(READER),
+            self.rules.wanted,
+            positions,
+            producer,
+            self.ends,
+            self.progress,
+            lambda found: {part: len(log.partitions[part]) for part in found},
+            self.claims.held,
+            {},
+            retry=retry,
+            clock_ms=lambda: self.now_ms,
+            monotonic=lambda: self.now_ms / 1000,
+        )
+        owner = AlertOwner(self.writer, self.runs, self.partitions)
+        starts = owner.begin_parts(parts)
+        self.read_to = {part: max(0, offset) for part, offset in starts.items()}
+
+    def run(
+        self, seconds: float, *, reads: Sequence[str] = ("raw", "insights", "sessions")
+    ) -> None:
+        """Let time pass in ticks of half a second; the named sources are read to their ends."""
+        for _ in range(round(seconds * 2)):
+            self.now_ms += 500
+            self._read([part for part in self.read_to if part[0].rpartition(".")[2] in reads])
+            for part in self.read_to:
+                self.ends.ends[part] = End(len(self.log.partitions[part]), self.now_ms)
+                if part[0] == EVENTS_RAW.name:
+                    self.progress.places[part] = Place(len(self.log.partitions[part]), self.now_ms)
+            self.rules.tick()
+            self.writer.tick()
+            self._read([part for part in self.read_to if part[0] == ALERT_SIGNALS.name])
+            self.runs.tick()
+
+    def _read(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            records = self.log.partitions[part][self.read_to[part] :]
+            if not records:
+                continue
+            self.read_to[part] += len(records)
+            polled = PolledBatch.of(*part, records, epoch=1)
+            if part[0] == ALERT_SIGNALS.name:
+                self.runs.take(signal_records(polled))
+            else:
+                self.writer.take(polled)
+
+
+class World:
+    """Servers' memory and the processes that live on it."""
+
+    def __init__(self, *rules: AlertRule) -> None:
+        self.log = MemoryLog()
+        self.kept = MemoryStates(self.log)
+        self.positions = MemoryPositionStore()
+        self.rules = MemoryAlertRules(*rules)
+        self.process = self.start(NOW_MS)
+
+    def start(self, now_ms: int) -> Process:
+        """A process, after the one before has died."""
+        self.process = Process(self.log, self.kept, self.positions, self.rules, now_ms)
+        return self.process
+
+    def send(self, count: int, kind: EventType.ValueType, path: str = "/pay") -> None:
+        """Events of as many sessions, received now."""
+        for _ in range(count):
+            now_ms = self.process.now_ms
+            session_id = make_uuid(CHANCE)
+            event = make_event(make_uuid(CHANCE), session_id, at_ms=now_ms, path=path, kind=kind)
+            self.log.append(
+                raw_record(make_raw([event], session_id, received_at_ms=now_ms)), now_ms
+            )
+
+    def find(self, count: int, at_ms: int, path: str = "/pay") -> None:
+        """Rage clicks, told by the behaviour flow now."""
+        for _ in range(count):
+            insight = Insight(
+                make_uuid(CHANCE), PROJECT, make_uuid(CHANCE), "rage_click", at_ms, at_ms + 800,
+                "", path, None, None, None, "high", 1, "{}", (),
+            )  # fmt: skip
+            value = insight_message(insight).SerializeToString()
+            self.log.append(OutRecord(INSIGHTS.name, PROJECT.encode(), value), self.process.now_ms)
+
+    def told(self) -> list[AlertTransition]:
+        """What is in gosight.alerts."""
+        return [AlertTransition.FromString(value) for value in self.log.values(ALERTS.name)]
+
+    def kinds(self) -> list[str]:
+        """Of what was told, without what holds on."""
+        return [one.kind for one in self.told() if one.kind != "still_firing"]
+
+
+ERROR = EventType.EVENT_TYPE_JS_ERROR
+VIEW = EventType.EVENT_TYPE_PAGE_VIEW
+
+
+def test_events_become_transitions_within_half_a_minute() -> None:
+    """From the eleventh error to the record that tells it: delay, interval and three steps."""
+    world = World(rule_of(1, {"metric": "errors", "threshold": 10, "group_by": ["path"]}))
+    world.process.run(40)
+    world.send(11, ERROR)
+    sent_ms = world.process.now_ms
+    while not world.told():
+        world.process.run(0.5)
+        assert world.process.now_ms < sent_ms + 60_000
+    (told,) = world.told()
+    assert (told.kind, told.value, dict(told.group)) == ("fired", 11, {"path": "/pay"})
+    assert len(told.sample_session_ids) == 5
+    assert told.at_ms - 10_000 <= sent_ms <= told.at_ms
+    assert world.process.now_ms - sent_ms <= 28_000
+    world.process.run(320)
+    assert world.kinds() == ["fired", "resolved"]
+
+
+def test_insights_become_transitions() -> None:
+    """The behaviour flow's topics, by its own clock; previews do not count."""
+    world = World(rule_of(1, {"threshold": 10, "window": "1m"}))
+    world.process.run(40)
+    world.find(11, world.process.now_ms - 8_000)
+    world.process.run(40)
+    assert world.kinds() == ["fired"]
+
+
+def test_a_rule_is_in_force_within_ten_seconds_and_so_is_its_edit() -> None:
+    """M-145: without a restart; the first T after it is judged by it."""
+    world = World()
+    world.process.run(60)
+    world.rules.put(rule_of(1, {"metric": "errors", "threshold": 20, "window": "1m"}))
+    world.process.run(3)
+    world.send(15, ERROR)
+    world.process.run(40)
+    assert world.told() == []
+    world.rules.put(rule_of(1, {"metric": "errors", "threshold": 10, "window": "1m"}))
+    edited_ms = world.process.now_ms
+    world.process.run(10)
+    assert world.kinds() == ["fired"]
+    assert world.told()[0].at_ms <= edited_ms + 10_000
+    world.rules.put()
+    world.process.run(3)
+    assert world.kinds() == ["fired", "resolved"]
+    assert sum(map(len, world.kept.states.values())) == 3 * ALERT_SIGNALS.partitions
+
+
+def test_an_absence_is_told_although_nothing_arrives() -> None:
+    """M-139: only the clock goes on."""
+    world = World(rule_of(1, {"metric": "pageviews", "window": "2m"}, condition_type="absence"))
+    world.process.run(20)
+    for _ in range(10):
+        world.send(1, VIEW)
+        world.process.run(20)
+    assert world.told() == []
+    world.process.run(130)
+    assert world.kinds() == ["fired"]
+    world.send(1, VIEW)
+    world.process.run(30)
+    assert world.kinds() == ["fired", "resolved"]
+
+
+def test_unread_partitions_hold_rules_back_and_tell_no_absence() -> None:
+    """The reader of raw events stands still: that is said, and no more after it has caught up."""
+    world = World(rule_of(1, {"metric": "pageviews", "window": "2m"}, condition_type="absence"))
+    for _ in range(12):
+        world.send(1, VIEW)
+        world.process.run(20)
+    for _ in range(180):
+        world.send(1, VIEW)
+        world.process.run(20, reads=("insights", "sessions"))
+    assert world.kinds() == ["held"]
+    world.process.run(40)
+    assert world.kinds() == ["held", "released"]
+    assert world.told()[1].held_for_ms > 3_400_000
+
+
+def test_rules_over_insights_are_held_while_behaviour_is_behind() -> None:
+    """Although nothing waits in its topics."""
+    world = World(rule_of(1, {"operator": "<", "threshold": 1, "window": "1m"}))
+    world.process.run(10)
+    world.process.progress.places.clear()
+    world.process.progress.known = lambda: {}  # type: ignore[method-assign]
+    world.send(30, VIEW)
+    world.process.run(100)
+    assert world.kinds() == ["held"]
+
+
+def test_death_at_any_moment_changes_nothing() -> None:
+    """The same signals, once with one long life and once with many short ones."""
+    rules = (
+        rule_of(1, {"metric": "errors", "threshold": 3, "window": "1m", "group_by": ["path"]}),
+        rule_of(2, {"metric": "pageviews", "operator": "<", "threshold": 3, "window": "2m"}),
+    )
+    told: list[list[str]] = []
+    for deaths in (0.0, 0.3):
+        chance = random.Random(11)
+        CHANCE.seed(23)
+        world = World(*rules)
+        world.positions.loses_finish = bool(deaths)
+        fate = random.Random(5)
+        world.process.run(30)
+        for _ in range(60):
+            world.send(chance.choice([0, 1, 2]), ERROR, chance.choice(["/a", "/b"]))
+            world.send(chance.choice([0, 0, 2]), VIEW)
+            world.process.run(5)
+            if fate.random() < deaths:
+                world.start(world.process.now_ms)
+        world.process.run(40)
+        found = world.told()
+        names = [one.transition_id for one in found]
+        assert len(names) == len(set(names))
+        told.append(sorted(names))
+        assert {one.kind for one in found} >= {"fired", "resolved"}
+    assert told[0] == told[1]
+
+
+def test_a_group_that_is_new_begins_with_what_comes_from_now_on_for_ever() -> None:
+    """Its first position is durable before anything is read."""
+    world = World()
+    world.send(3, VIEW)
+    parts = [(EVENTS_RAW.name, n) for n in range(EVENTS_RAW.partitions)]
+    lengths = {part: len(world.log.partitions[part]) for part in parts}
+    world.positions.positions = {part: Position(0) for part in parts[:2]}
+    world.positions.loses_finish = True
+    process = world.start(NOW_MS)
+    assert [process.read_to[part] for part in parts[:2]] == [0, 0]
+    assert world.positions.positions.keys() >= {*parts, (SESSIONS.name, 11)}
+    assert lengths
+
+
+def test_projects_without_rules_cost_no_signals() -> None:
+    """Their records are looked at for their time only."""
+    world = World(rule_of(1, {"metric": "errors"}, project_id=make_uuid(CHANCE)))
+    world.process.run(5)
+    world.send(10, ERROR)
+    world.process.run(5)
+    records = [decode_record(value) for value in world.log.values(ALERT_SIGNALS.name)]
+    reports = [record for record in records if isinstance(record, Report)]
+    assert reports
+    assert not any(report.batches for report in reports)
+    assert any(isinstance(record, Control) and record.rules for record in records)
+    assert all(not r.channels for c in records if isinstance(c, Control) for r in c.rules)
+
+
+def test_a_write_that_fails_is_tried_again_and_then_ends_the_process() -> None:
+    """Nothing is skipped: the position is told after the signals."""
+    world = World(rule_of(1, {"metric": "errors"}))
+    world.process.run(5)
+    world.send(1, ERROR)
+    world.log.failures_left = 10**6
+    with pytest.raises(RetryableError):
+        world.process.run(2)
+    world.log.failures_left = 0
+    raw = [part for part in world.positions.positions if part[0] == EVENTS_RAW.name]
+    assert all(world.positions.positions[part].next_offset == 0 for part in raw)
