@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -13,17 +16,47 @@ Name = Annotated[str, typer.Argument(help="Name of the flow, such as storage.")]
 
 
 @app.command()
-def run(name: Name) -> None:
-    """Run one flow until SIGTERM or Ctrl-C; start several for a share of the partitions each.
+def run(
+    name: Name,
+    processes: Annotated[
+        int, typer.Option(min=1, help="How many; they share the partitions among themselves.")
+    ] = 1,
+) -> None:
+    """Run one flow until SIGTERM or Ctrl-C.
 
-    PARTITION_SHARE=0/4 makes this the first of four processes.
+    Processes of a flow share its partitions, wherever they run: start as many as are needed, in
+    any order. With --processes they run under one supervisor, with metrics on METRICS_PORT + n.
     """
     from cli.settings import process_environment
     from flows.run import FLOWS, run_flow
 
     if name not in FLOWS:
         fail(f"there is no flow {name}; there are: {', '.join(sorted(FLOWS))}")
-    raise typer.Exit(run_flow(name, process_environment()))
+    environ = process_environment()
+    if processes == 1:
+        raise typer.Exit(run_flow(name, environ))
+    raise typer.Exit(_supervise(name, processes, environ))
+
+
+def _supervise(name: str, processes: int, environ: Mapping[str, str]) -> int:
+    from flows.settings import FlowSettings
+    from standalone.supervisor import ProcessSpec, Supervisor
+
+    port = FlowSettings.from_env(environ).metrics_port
+    specs = [
+        ProcessSpec(
+            f"{name}-{number}",
+            [sys.executable, "-m", "flows", name],
+            {**environ, "METRICS_PORT": str(port + number if port else 0)},
+            grace_s=9.0,
+        )
+        for number in range(processes)
+    ]
+    supervisor = Supervisor(specs, on_line=lambda _name, line: print(line, file=sys.stderr))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: supervisor.request_stop())
+    supervisor.start()
+    return supervisor.run()
 
 
 @app.command()

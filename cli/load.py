@@ -19,9 +19,9 @@ from itertools import islice
 
 import aiohttp
 import msgspec
-from schemas.json_batch import batch_from_json
 
 from cli.synthetic import Visitors
+from schemas.json_batch import batch_from_json
 from schemas.v1.events_pb2 import Event
 from schemas.v1.ingest_pb2 import EventBatch, IngestResponse
 

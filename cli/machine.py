@@ -27,7 +27,16 @@ from standalone.process import StartError
 from standalone.stack import Stack
 from standalone.supervisor import EXIT_GAVE_UP, ProcessSpec, Supervisor
 
-USUAL_PORTS = {"gateway": 8080, "grpc": 50_051, "api": 8082, "storage": 9090}
+USUAL_PORTS = {
+    "gateway": 8080,
+    "grpc": 50_051,
+    "api": 8082,
+    "storage": 9090,
+    "results": 9094,
+    "behaviour": 9095,
+    "alerts": 9096,
+    "alert_delivery": 9097,
+}
 # A server that dies this often is not saved by starting it once more.
 SERVER_RESTARTS_MAX = 5
 _WATCH_S = 1.0
@@ -174,7 +183,6 @@ class OneMachine:
             "API_HOST": LOOPBACK,
             "API_PORT": str(ports["api"]),
             "METRICS_HOST": LOOPBACK,
-            "METRICS_PORT": str(ports["storage"]),
             **self._extra_environ,
         }
 
@@ -191,7 +199,16 @@ class OneMachine:
         return [
             # Its metrics are on its HTTP port: one port less to find.
             spec("gateway", "ingest_gateway", METRICS_PORT="0"),
-            spec("storage", "flows", "storage"),
+            spec("storage", "flows", "storage", METRICS_PORT=str(ports["storage"])),
+            spec("behaviour", "flows", "behaviour", METRICS_PORT=str(ports["behaviour"])),
+            spec("alerts", "flows", "alerts", METRICS_PORT=str(ports["alerts"])),
+            spec("results", "flows", "results", METRICS_PORT=str(ports["results"])),
+            spec(
+                "alert_delivery",
+                "flows",
+                "alert_delivery",
+                METRICS_PORT=str(ports["alert_delivery"]),
+            ),
             spec("api", "api"),
         ]
 

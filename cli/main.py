@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from cli import dlq, flow, keys, migrate, projects, serve, topics
+from cli import alerts, detectors, dlq, flow, keys, migrate, projects, serve, sessions, topics
+from cli.backtest import backtest
 from cli.demo import demo
 from cli.doctor import doctor
+from cli.explain import explain
 from cli.ledger import ledger
 from cli.loadgen import loadgen
 from cli.options import Json
@@ -39,10 +41,15 @@ app.command(rich_help_panel=_START)(doctor)
 app.add_typer(projects.app, name="projects", rich_help_panel=_OPERATE)
 app.add_typer(keys.app, name="keys", rich_help_panel=_OPERATE)
 app.add_typer(migrate.app, name="migrate", rich_help_panel=_OPERATE)
+app.add_typer(alerts.app, name="alerts", rich_help_panel=_OPERATE)
 app.add_typer(topics.app, name="topics", rich_help_panel=_OPERATE)
 app.add_typer(serve.app, name="serve", rich_help_panel=_OPERATE)
 app.add_typer(flow.app, name="flow", rich_help_panel=_OPERATE)
 app.command(rich_help_panel=_LOOK)(ledger)
+app.command(rich_help_panel=_LOOK)(explain)
+app.command(rich_help_panel=_LOOK)(backtest)
+app.add_typer(detectors.app, name="detectors", rich_help_panel=_LOOK)
+app.add_typer(sessions.app, name="sessions", rich_help_panel=_OPERATE)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=_LOOK)
 app.command(rich_help_panel=_LOOK)(loadgen)
 

@@ -22,3 +22,6 @@ Data = Annotated[
     ),
 ]
 Project = Annotated[str, typer.Option("--project", "-p", help="Id or slug of the project.")]
+OnlyProject = Annotated[
+    str, typer.Option("--project", "-p", help="Id or slug of the project; else the only one.")
+]

@@ -45,3 +45,25 @@ def check(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
         "\n".join(faults) or "all topics are as the registry says",
     )
     raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def adopt(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+    """Go on with topics that were deleted and made anew; stop storage before.
+
+    Their offsets begin at 0 again. What is stored keeps its place in reports, and new records are
+    no longer taken for those that had their offsets before.
+    """
+    from cli.settings import load_settings
+    from connectors.clickhouse import connect
+    from connectors.kafka_admin import read_topics
+    from schemas.topics import TOPICS
+    from sql.renewed_topics import adopt_topics
+
+    with told_plainly():
+        settings = load_settings(data)
+        found = read_topics(settings.kafka_brokers, [topic.name for topic in TOPICS])
+        ids = {name: topic.topic_id for name, topic in found.items()}
+        adopted = adopt_topics(connect(settings.clickhouse_url), ids)
+    text = "\n".join(f"adopted {name}" for name in adopted) or "no topic was made anew"
+    print_result({"adopted": adopted}, as_json, text)

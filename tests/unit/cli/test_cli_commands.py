@@ -43,6 +43,11 @@ COMMANDS = [
     ["flow", "graph"],
     ["dlq", "list"],
     ["dlq", "retry"],
+    ["detectors", "list"],
+    ["detectors", "test"],
+    ["explain"],
+    ["backtest"],
+    ["sessions", "repair"],
 ]
 
 
@@ -92,11 +97,15 @@ def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert checks["protobuf"]["ok"]
 
 
-def test_a_flow_is_drawn_without_a_server() -> None:
+@pytest.mark.parametrize(
+    ("flow", "steps"),
+    [("storage", ("read", "enrich", "cut", "write")), ("results", ("read", "show", "write"))],
+)
+def test_a_flow_is_drawn_without_a_server(flow: str, steps: tuple[str, ...]) -> None:
     """The diagram is made from the flow's own steps."""
-    result = runner.invoke(app, ["flow", "graph", "storage"], env=NOWHERE)
+    result = runner.invoke(app, ["flow", "graph", flow], env=NOWHERE)
     assert result.exit_code == 0, result.output
-    for step in ("read", "enrich", "cut", "write"):
+    for step in steps:
         assert step in result.stdout
 
 
