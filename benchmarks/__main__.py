@@ -9,9 +9,31 @@ import argparse
 import json
 import sys
 
-from benchmarks import gateway, storage
+from benchmarks import (
+    alerts,
+    backtest,
+    end_to_end,
+    gateway,
+    insights,
+    latency,
+    recovery,
+    sessions,
+    short_sessions,
+    storage,
+)
 
-BENCHMARKS = {"gateway": gateway.run, "storage": storage.run}
+BENCHMARKS = {
+    "gateway": gateway.run,
+    "storage": storage.run,
+    "sessions": sessions.run,
+    "end_to_end": end_to_end.run,
+    "insights": insights.run,
+    "backtest": backtest.run,
+    "recovery": recovery.run,
+    "latency": latency.run,
+    "alerts": alerts.run,
+    "short_sessions": short_sessions.run,
+}
 
 
 def main(arguments: list[str]) -> int:

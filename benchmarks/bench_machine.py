@@ -104,6 +104,16 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log_path: Path) -> N
     raise RuntimeError(f"{url} did not get ready:\n{log_path.read_text()[-2000:]}")
 
 
+def gateway_environ(port: int) -> dict[str, str]:
+    """Settings of a gateway on loopback that serves HTTP alone."""
+    return {
+        "INGESTOR_HTTP_PORT": str(port),
+        "INGESTOR_GRPC_PORT": "-1",
+        "INGESTOR_HOST": "127.0.0.1",
+        "METRICS_PORT": "0",
+    }
+
+
 def free_port() -> int:
     """A free port on loopback."""
     return choose_port(0, ())
@@ -118,10 +128,31 @@ def cpu_seconds(process: psutil.Process) -> float:
     return total
 
 
+class CpuMeter:
+    """CPU time of some processes from its making to `per_event`."""
+
+    def __init__(self, processes: Mapping[str, psutil.Process | None]) -> None:
+        self._processes = {name: found for name, found in processes.items() if found is not None}
+        self._before = {name: cpu_seconds(found) for name, found in self._processes.items()}
+
+    def per_event(self, events: int) -> dict[str, float]:
+        """Microseconds an event, by `NAME_cpu_us_per_event`; plain for the name ``."""
+        return {
+            f"{name}_cpu_us_per_event".removeprefix("_"): round(
+                (cpu_seconds(found) - self._before[name]) / events * 1e6, 2
+            )
+            for name, found in self._processes.items()
+        }
+
+
 def rss_mb(process: psutil.Process) -> float:
     """Resident memory of a process and its children."""
     found = (process, *process.children(recursive=True))
     return sum(one.memory_info().rss for one in found) / 1e6
+
+
+KAFKA = "kafka.Kafka"
+CLICKHOUSE = "clickhouse_server"
 
 
 def server_process(machine: BenchMachine, word: str) -> psutil.Process | None:

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
+import msgspec
+from clickhouse_connect.driver.client import Client
+
 from benchmarks.bench_machine import (
-    BenchMachine,
+    CLICKHOUSE,
+    KAFKA,
+    CpuMeter,
     bench_machine,
     cpu_seconds,
     free_port,
@@ -20,6 +25,7 @@ from benchmarks.bench_machine import (
     rss_mb,
     server_process,
 )
+from benchmarks.yardsticks import flat_event_us
 from cli.synthetic import Visitors
 from connectors.clickhouse import connect
 from connectors.kafka_log import OutRecord
@@ -31,6 +37,7 @@ from schemas.v1.events_pb2 import Event
 from schemas.v1.pipeline_pb2 import RawBatch
 
 BATCH_EVENTS = 10
+Maker = Callable[[], OutRecord]
 LEDGER = (
     "SELECT sumIf(events, outcome = 'received'), sumIf(events, outcome = 'stored') "
     "FROM ledger_minutes"
@@ -43,7 +50,7 @@ LAGS = (
 
 
 def run(
-    events: int = 200_000, paced_events_per_s: int = 2_000, paced_s: int = 10
+    events: int = 200_000, paced_events_per_s: int = 10_000, paced_s: int = 10
 ) -> dict[str, object]:
     """Figures of the backlog and of the live run."""
     with bench_machine() as machine:
@@ -52,33 +59,38 @@ def run(
         backlog = list(islice(records, events // BATCH_EVENTS))
         for start in range(0, len(backlog), 2_000):
             producer.produce_all([make() for make in backlog[start : start + 2_000]])
+        live_records = list(islice(records, paced_events_per_s * paced_s // BATCH_EVENTS))
+        flat_us = flat_event_us([make().value for make in backlog[:2_000]])
         client = connect(machine.urls["CLICKHOUSE_URL"])
         port = free_port()
         environ = {"METRICS_PORT": str(port), "METRICS_HOST": "127.0.0.1"}
         began = time.perf_counter()
         with own_process(machine, "storage", ["flows", "storage"], port, **environ) as process:
-            store = server_process(machine, "clickhouse_server")
-            started_cpu, store_cpu = cpu_seconds(process), cpu_seconds(store) if store else 0.0
-            received, stored = _wait(client, events)
+            started_cpu = cpu_seconds(process)
+            servers = {
+                "store": server_process(machine, CLICKHOUSE),
+                "kafka": server_process(machine, KAFKA),
+            }
+            meter = CpuMeter({"": process, **servers})
+            wait_until_booked(client, events)
             wall_s = time.perf_counter() - began
-            cpu = cpu_seconds(process) - started_cpu
-            store_cpu = (cpu_seconds(store) if store else 0.0) - store_cpu
+            figures = meter.per_event(events)
             memory = rss_mb(process)
             since_ms = time.time_ns() // 1_000_000
-            live = _paced(producer, records, paced_events_per_s, paced_s)
-            received, stored = _wait(client, events + live)
-            count, p50_ms, p99_ms = client.query(LAGS, parameters={"since": since_ms}).result_rows[
-                0
-            ]
+            meter = CpuMeter({"live": process, **{f"live_{n}": p for n, p in servers.items()}})
+            live = _paced(producer, live_records, paced_s)
+            received, stored = wait_until_booked(client, events + live)
+            figures.update(meter.per_event(live))
+            count, p50_ms, p99_ms = visible_after(client, since_ms)
         rows = client.query("SELECT count(), uniqExact(event_id) FROM events").result_rows[0]
     return {
         "benchmark": "storage",
+        "yardstick_flat_event_us": flat_us,
         "events_per_s": round(events / wall_s),
-        "cpu_us_per_event": round(cpu / events * 1e6, 2),
+        **figures,
         "cpu_s_at_start": round(started_cpu, 2),
-        "store_cpu_us_per_event": round(store_cpu / events * 1e6, 2),
-        "p50_ms": round(p50_ms),
-        "p99_ms": round(p99_ms),
+        "p50_ms": p50_ms,
+        "p99_ms": p99_ms,
         "paced_events_per_s": paced_events_per_s,
         "rss_mb": round(memory, 1),
         "sent": events + live,
@@ -90,15 +102,20 @@ def run(
     }
 
 
-def raw_records(project_id: str):  # type: ignore[no-untyped-def]
+def visible_after(client: Client, since_ms: int) -> tuple[int, int, int]:
+    """Rows received since, and p50 and p99 of the time from receipt to being stored, in ms."""
+    rows = client.query(LAGS, parameters={"since": since_ms}).result_rows
+    count, p50_ms, p99_ms = rows[0]
+    return int(count), round(p50_ms), round(p99_ms)
+
+
+def raw_records(project_id: str) -> Iterator[Maker]:
     """Endless record makers; the receipt is stamped when a record is made."""
     for batch in Visitors(7).batches(BATCH_EVENTS):
         yield _maker(project_id, batch)
 
 
-def _maker(project_id: str, batch: dict[str, object]):  # type: ignore[no-untyped-def]
-    import msgspec
-
+def _maker(project_id: str, batch: dict[str, object]) -> Maker:
     now_ms = time.time_ns() // 1_000_000
     events = batch["events"]
     assert isinstance(events, list)
@@ -130,22 +147,20 @@ def _maker(project_id: str, batch: dict[str, object]):  # type: ignore[no-untype
     return make
 
 
-def _paced(producer: KafkaRecordProducer, records: Iterator, rate: int, seconds: int) -> int:  # type: ignore[type-arg]
-    """Send `rate` events a second in tenths of a second; return how many."""
-    per_tick = max(1, rate // BATCH_EVENTS // 10)
+def _paced(producer: KafkaRecordProducer, makers: Sequence[Maker], seconds: int) -> int:
+    """Send all records evenly within `seconds`, in tenths of a second; return their events."""
+    per_tick = max(1, len(makers) // (seconds * 10))
     began = time.perf_counter()
-    sent = 0
-    for tick in range(seconds * 10):
-        makers = list(islice(records, per_tick))
+    for tick, start in enumerate(range(0, len(makers), per_tick)):
         wait_s = began + tick * 0.1 - time.perf_counter()
         if wait_s > 0:
             time.sleep(wait_s)
-        producer.produce_all([make() for make in makers])
-        sent += per_tick * BATCH_EVENTS
-    return sent
+        producer.produce_all([make() for make in makers[start : start + per_tick]])
+    return len(makers) * BATCH_EVENTS
 
 
-def _wait(client, events: int, timeout_s: float = 240) -> tuple[int, int]:  # type: ignore[no-untyped-def]
+def wait_until_booked(client: Client, events: int, timeout_s: float = 240) -> tuple[int, int]:
+    """Wait until the ledger has booked `events`; (received, stored)."""
     deadline = time.monotonic() + timeout_s
     while True:
         received, stored = client.query(LEDGER).result_rows[0]
@@ -154,6 +169,3 @@ def _wait(client, events: int, timeout_s: float = 240) -> tuple[int, int]:  # ty
         if time.monotonic() > deadline:
             raise RuntimeError(f"{received} of {events} events stored in {timeout_s} s")
         time.sleep(0.1)
-
-
-__all__ = ["BenchMachine", "run"]

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from connectors.kafka_admin import ensure_topics
 from tests.stack import RunningStack
 from tests.stack import running_stack as start_stack
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("without deadline", parent=settings(), deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session")

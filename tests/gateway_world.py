@@ -23,9 +23,10 @@ from ingest_gateway.auth import Authenticator
 from ingest_gateway.handlers import HttpHandlers, HttpOptions
 from ingest_gateway.health import Readiness
 from ingest_gateway.ingest import IngestOptions, Ingestor
+from ingest_gateway.lane import Lanes
 from ingest_gateway.limits import RateGuard
 from ingest_gateway.metrics import GatewayMetrics
-from ingest_gateway.producer import SinkFailedError, SinkFullError
+from ingest_gateway.producer import OnSettled, SinkFullError
 from schemas.project_settings import parse_settings
 from schemas.records import ProjectKey
 from schemas.topics import EVENTS_ERRORS, EVENTS_RAW, EVENTS_REJECTED, REPLAY_CHUNKS
@@ -51,15 +52,27 @@ class MemorySink:
         self.is_failing = False
         self.may_acknowledge = asyncio.Event()
         self.may_acknowledge.set()
+        self._waiting: list[asyncio.Task[None]] = []
 
-    async def write(self, records: Sequence[OutRecord]) -> None:
-        """See `RecordSink.write`."""
+    def submit(self, records: Sequence[OutRecord], on_settled: OnSettled) -> None:
+        """See `RecordSink.submit`."""
         if self.is_full:
             raise SinkFullError("told so")
+        if self.may_acknowledge.is_set():
+            self._settle(records, on_settled)
+        else:
+            self._waiting.append(asyncio.create_task(self._settle_later(records, on_settled)))
+
+    async def _settle_later(self, records: Sequence[OutRecord], on_settled: OnSettled) -> None:
         await self.may_acknowledge.wait()
+        self._settle(records, on_settled)
+
+    def _settle(self, records: Sequence[OutRecord], on_settled: OnSettled) -> None:
         if self.is_failing:
-            raise SinkFailedError("told so")
+            on_settled("told so")
+            return
         self.records += records
+        on_settled(None)
 
     async def check(self) -> str | None:
         """See `RecordSink.check`."""
@@ -124,6 +137,7 @@ class World:
     buckets: MemoryTokenBuckets
     metrics: GatewayMetrics
     ingestor: Ingestor
+    lanes: Lanes
     headers: dict[str, str] = field(
         default_factory=lambda: {"X-GoSight-Key": WRITE_KEY, "Content-Type": PROTOBUF}
     )
@@ -176,12 +190,14 @@ async def gateway_world(
         metrics,
         ingest or IngestOptions(ip_hash_secret=b"secret"),
     )
-    readiness = Readiness({"kafka": sink.check, "key_store": keys.check})
-    handlers = HttpHandlers(ingestor, readiness, metrics, http or HttpOptions())
+    readiness = Readiness({"kafka": sink.check, "postgres": keys.check})
+    options = http or HttpOptions()
+    handlers = HttpHandlers(ingestor, readiness, metrics, options)
     runner = make_runner(create_app(handlers, alias_path), drain_timeout_s=5.0)
     await runner.setup()
     assert runner.server is not None
-    server = await asyncio.get_running_loop().create_server(runner.server, "127.0.0.1", 0)
+    lanes = Lanes(ingestor, metrics, options, handlers.gate, runner.server)
+    server = await asyncio.get_running_loop().create_server(lanes.connect, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
         async with ClientSession(auto_decompress=False) as session:
@@ -194,9 +210,11 @@ async def gateway_world(
                 buckets,
                 metrics,
                 ingestor,
+                lanes,
             )
     finally:
         server.close()
+        await lanes.close(5.0)
         await runner.cleanup()
 
 

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,8 @@ class RunningMachine:
         return OwnProject(str(project.id), write_key, read_key)
 
 
-@pytest.fixture(scope="session")
-def machine() -> Iterator[RunningMachine]:
+@contextmanager
+def running_machine() -> Iterator[RunningMachine]:
     """Everything, running, behind one proxy; stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="gosight-e2e-"))
     one = OneMachine(folder, any_ports=True, extra_environ={"TRUSTED_PROXY_COUNT": "1"})
@@ -63,3 +64,23 @@ def machine() -> Iterator[RunningMachine]:
         one.request_stop()
         runner.join(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+_STARTED = ExitStack()
+_MACHINES: list[RunningMachine] = []
+
+
+@pytest.fixture(scope="module")
+def machine() -> RunningMachine:
+    """The one machine of all tests here."""
+    if not _MACHINES:
+        _MACHINES.append(_STARTED.enter_context(running_machine()))
+    return _MACHINES[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop it with the last test here: the tests elsewhere need no machine that idles beside."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        _MACHINES.clear()
+        _STARTED.close()
