@@ -4,9 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 MINUTES ?= 10
+JOBS ?= 1
+N ?= 0
+SEED ?=
+KIND ?=
+SIZE ?= 1500
+SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check fmt lint types bench proto proto-check snapshot lock clean
+.PHONY: help setup setup-dev demo test scenes faults schedules check fmt lint types bench fuzz proto proto-check snapshot lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +40,15 @@ demo: setup ## everything on this machine, with sample traffic; ARGS="--once --j
 test: setup-dev ## all tests, the integration tests on the real servers included
 	$(BIN)/python -m pytest $(ARGS)
 
+scenes: setup-dev ## precision and recall of each detector on the labelled scenes
+	@$(BIN)/python -m tests.scene_scores
+
+faults: setup-dev ## break everything, again and again: N=200, JOBS=2, KIND=F3, SEED=1, SIZE=1500; docs/faults.md
+	@$(BIN)/python -m tests.faults --number $(N) --jobs $(JOBS) --size $(SIZE) $(if $(KIND),--kind $(KIND)) $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
+
+schedules: setup-dev ## many ways for a session to arrive, each must give the same; N=2000
+	GOSIGHT_SCHEDULES=$(if $(filter-out 0,$(N)),$(N),2000) $(BIN)/python -m pytest -q tests/unit/flows/test_behaviour_schedules.py tests/unit/flows/test_live_detectors.py
+
 check: setup-dev lint types proto-check test ## everything CI wants
 
 fmt: setup-dev ## format the code
@@ -50,6 +65,9 @@ types: setup-dev ## mypy --strict
 
 bench: setup ## the benchmarks; prints figures, one JSON line each
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: setup-dev ## fuzz the gateway, MINUTES=10 an entry; SEED=, ENTRY=, ARGS="--together"
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(ENTRY),--entry $(ENTRY)) $(ARGS)
 
 proto: setup-dev ## generate code from schemas/v1/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. schemas/v1/*.proto
