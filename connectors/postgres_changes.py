@@ -1,6 +1,6 @@
 """What changes in PostgreSQL, read again and again by a thread of its own.
 
-In: a subclass's `_read_changes`. Out: what it has read stays at hand; while PostgreSQL is away, what
+In: `_read_changes` of a subclass. Out: what it read stays at hand; while PostgreSQL is away, what
 was known last. Not older than some seconds.
 """
 
@@ -54,9 +54,7 @@ class PostgresChanges(ABC):
             self.refresh()
         except psycopg.Error as error:
             self._disconnect()
-            raise RetryableError(
-                f"no {self._what}: PostgreSQL does not answer: {error}"
-            ) from error
+            raise RetryableError(f"no {self._what}: PostgreSQL does not answer: {error}") from error
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 

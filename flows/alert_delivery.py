@@ -17,7 +17,7 @@ from collections.abc import Callable
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
-from bytewax.outputs import DynamicSink, Sink, StatelessSinkPartition
+from bytewax.outputs import Sink
 
 from connectors.alert_outbox import AlertOutbox
 from connectors.claims import PostgresClaims
@@ -28,6 +28,7 @@ from connectors.kafka_producer import KafkaRecordProducer
 from flows.alert_sender import sender_on
 from flows.alert_writer import AlertWriter
 from flows.core.alert_records import AlertBatch, alert_batch
+from flows.each_sink import EachSink
 from flows.health import FlowHealth
 from flows.results import CommittedStarts
 from flows.retries import RetryPolicy

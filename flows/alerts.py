@@ -23,7 +23,7 @@ from functools import partial
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
-from bytewax.outputs import DynamicSink, Sink, StatelessSinkPartition
+from bytewax.outputs import Sink
 from confluent_kafka import KafkaException
 from prometheus_client import Counter, Gauge
 
@@ -52,6 +52,7 @@ from flows.core.alerts.partition import (
 from flows.core.alerts.signal_makers import BODY_KINDS
 from flows.core.alerts.transitions import Transition, transition_message
 from flows.core.session_batches import BatchReader
+from flows.each_sink import EachSink
 from flows.health import FlowHealth
 from flows.partition_runs import PartitionRuns, TakenItems
 from flows.retries import RetryPolicy
@@ -151,33 +152,22 @@ class AlertOwner:
         self._writer.end_parts([part for part in parts if part[0] != ALERT_SIGNALS.name])
 
 
-class AlertSink(DynamicSink[PolledBatch | Tick]):
-    """Hands records and ticks to both halves; nothing is buffered between calls."""
+def hand_to(
+    writer: SignalWriter, rules: RuleWriter, runs: RunPartition
+) -> Callable[[PolledBatch | Tick], None]:
+    """What gives records and ticks to both halves; what one worker reads stays with it."""
 
-    def __init__(self, writer: SignalWriter, rules: RuleWriter, runs: RunPartition) -> None:
-        self._parts = writer, rules, runs
+    def hand(item: PolledBatch | Tick) -> None:
+        if isinstance(item, Tick):
+            rules.tick()
+            writer.tick()
+            runs.tick()
+        elif item.topic == ALERT_SIGNALS.name:
+            runs.take(signal_records(item))
+        else:
+            writer.take(item)
 
-    def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> _AlertSinkPart:
-        """What one worker reads stays with it, so both halves are used by one only."""
-        return _AlertSinkPart(*self._parts)
-
-
-class _AlertSinkPart(StatelessSinkPartition[PolledBatch | Tick]):
-    def __init__(self, writer: SignalWriter, rules: RuleWriter, runs: RunPartition) -> None:
-        self._writer = writer
-        self._rules = rules
-        self._runs = runs
-
-    def write_batch(self, items: list[PolledBatch | Tick]) -> None:
-        for item in items:
-            if isinstance(item, Tick):
-                self._rules.tick()
-                self._writer.tick()
-                self._runs.tick()
-            elif item.topic == ALERT_SIGNALS.name:
-                self._runs.take(signal_records(item))
-            else:
-                self._writer.take(item)
+    return hand
 
 
 def signal_records(polled: PolledBatch) -> TakenItems[SignalRecord]:
@@ -289,7 +279,9 @@ def build(
         is_stopping=is_stopping,
         on_end=writer.note_end,
     )
-    flow = build_flow(TickingSource(source, is_stopping), AlertSink(writer, rule_writer, runs))
+    flow = build_flow(
+        TickingSource(source, is_stopping), EachSink(hand_to(writer, rule_writer, runs))
+    )
     claims.start()
     ends.start()
     progress.start()

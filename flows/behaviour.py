@@ -22,7 +22,7 @@ import bytewax.operators as op
 import msgspec
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
-from bytewax.outputs import DynamicSink, Sink, StatelessSinkPartition
+from bytewax.outputs import Sink
 from prometheus_client import Counter
 
 from connectors.claims import PostgresClaims
@@ -48,6 +48,7 @@ from flows.core.session_batches import BatchReader
 from flows.core.session_event import SessionBatch, received_at
 from flows.core.session_row import insight_message, session_message
 from flows.counted_sessions import CountedSessions
+from flows.each_sink import EachSink
 from flows.health import FlowHealth
 from flows.partition_runs import PartitionRuns, TakenItems
 from flows.project_rules import BESIDE, SECTION, ProjectRules
@@ -70,27 +71,16 @@ UNREADABLE = Counter(
 )
 
 
-class RunSink(DynamicSink[TakenItems[Any] | Tick]):
-    """Hands items and ticks to the partitions' runs; nothing is buffered between calls."""
+def hand_to(runs: PartitionRuns[Any, Any]) -> Callable[[TakenItems[Any] | Tick], None]:
+    """What gives items and ticks to the partitions' runs; what one worker reads stays with it."""
 
-    def __init__(self, runs: PartitionRuns[Any, Any]) -> None:
-        self._runs = runs
+    def hand(item: TakenItems[Any] | Tick) -> None:
+        if isinstance(item, Tick):
+            runs.tick()
+        else:
+            runs.take(item)
 
-    def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> _RunSinkPart:
-        """What one worker reads stays with it, so the runs are used by one only."""
-        return _RunSinkPart(self._runs)
-
-
-class _RunSinkPart(StatelessSinkPartition[TakenItems[Any] | Tick]):
-    def __init__(self, runs: PartitionRuns[Any, Any]) -> None:
-        self._runs = runs
-
-    def write_batch(self, items: list[TakenItems[Any] | Tick]) -> None:
-        for item in items:
-            if isinstance(item, Tick):
-                self._runs.tick()
-            else:
-                self._runs.take(item)
+    return hand
 
 
 def build_flow(
@@ -251,7 +241,7 @@ def build_with(
         batch_records=settings.poll_records,
         is_stopping=is_stopping,
     )
-    flow = build_flow(TickingSource(source, is_stopping), to_items, RunSink(runs))
+    flow = build_flow(TickingSource(source, is_stopping), to_items, EachSink(hand_to(runs)))
     claims.start()
     ends.start()
 

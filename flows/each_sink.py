@@ -1,4 +1,4 @@
-"""The end of a flow: an effect on each item, one after the other, nothing buffered between calls."""
+"""The end of a flow: an effect on each item, one after the other, nothing kept between calls."""
 
 from __future__ import annotations
 

@@ -13,12 +13,13 @@ position is committed after ClickHouse took the rows, and not before.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import bytewax.operators as op
 import stamina
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
-from bytewax.outputs import DynamicSink, Sink, StatelessSinkPartition
+from bytewax.outputs import Sink
 
 from connectors.claims import PostgresClaims
 from connectors.clickhouse import connect
@@ -27,11 +28,12 @@ from connectors.kafka_admin import read_topics
 from connectors.kafka_lag import LagMonitor, TrackedPositions
 from connectors.kafka_log import EARLIEST, Part, PositionStore
 from connectors.kafka_producer import KafkaRecordProducer
-from connectors.live_results import LiveResults, RedisLiveResults
+from connectors.live_results import RedisLiveResults
 from connectors.project_documents import ProjectDocuments
 from connectors.result_store import ClickHouseResultStore
 from flows.core.blocks import Block, BlockCutter
 from flows.core.results import ResultChunk, result_chunk
+from flows.each_sink import EachSink
 from flows.health import FlowHealth
 from flows.live_board import show
 from flows.machine_step import run_machine
@@ -148,7 +150,7 @@ def build(
     cutter: BlockCutter[ResultChunk] = BlockCutter(
         rows_max=settings.batch_rows, age_ms_max=int(settings.batch_seconds * 1000)
     )
-    live = LiveSink(RedisLiveResults(settings.redis_url))
+    live = EachSink(partial(show, RedisLiveResults(settings.redis_url)))
     flow = build_flow(source, EachSink(writer.write), live, cutter)
     claims.start()
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
-from bytewax.outputs import DynamicSink, Sink, StatelessSinkPartition
+from bytewax.outputs import Sink
 
 from connectors.claims import PostgresClaims
 from connectors.clickhouse import connect
@@ -33,6 +33,7 @@ from flows.block_writer import BlockWriter
 from flows.core.blocks import Block, BlockCutter, OwnedChunk
 from flows.core.event_rows import EnrichedChunk, RowBuilder
 from flows.core.refusals import refusal_chunk
+from flows.each_sink import EachSink
 from flows.health import FlowHealth
 from flows.machine_step import run_machine
 from flows.part_starts import PartStarts

@@ -14,10 +14,11 @@ from connectors.lookups import load_agent_parser, load_place_reader
 from connectors.memory_documents import MemoryDocuments
 from connectors.memory_kafka import MemoryClaims, MemoryLog, MemorySource, all_parts
 from connectors.memory_state import MemoryPartEnds, MemoryStateLog, MemoryStates
-from flows.behaviour import RunSink, build_flow, record_of, session_items, session_workings
+from flows.behaviour import build_flow, hand_to, record_of, session_items, session_workings
 from flows.core.behaviour import BehaviourMachine
 from flows.core.session_batches import BatchReader
 from flows.core.session_row import row_of_message
+from flows.each_sink import EachSink
 from flows.partition_runs import PartitionRuns, TakenItems
 from flows.project_rules import ProjectRules
 from flows.ticks import TickingSource
@@ -63,7 +64,7 @@ def test_workers_change_nothing(workers: int) -> None:
                 lambda until=until: time.monotonic() > until,
             ),
             to_items,
-            RunSink(runs),
+            EachSink(hand_to(runs)),
         )
         cluster_main(flow, [], 0, worker_count_per_proc=workers)
     told = [msgspec.json.decode(v, type=Told) for v in kept.log.values(INSIGHTS.name)]
@@ -96,7 +97,7 @@ def test_events_become_rows_and_poison_is_passed_over() -> None:
     flow = build_flow(
         TickingSource(MemorySource(kept.log, claims, runs), lambda: time.monotonic() > until),
         session_items(reader),
-        RunSink(runs),
+        EachSink(hand_to(runs)),
     )
     cluster_main(flow, [], 0, worker_count_per_proc=1)
     rows = [row_of_message(SessionRevision.FromString(v)) for v in kept.log.values(SESSIONS.name)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import pytest
@@ -26,8 +27,10 @@ from connectors.memory_kafka import (
 from connectors.memory_results import MemoryLiveResults, MemoryResultStore
 from flows.core.blocks import BlockCutter
 from flows.core.result_columns import insight_table, session_table
+from flows.each_sink import EachSink
+from flows.live_board import show
 from flows.result_writer import ResultWriter
-from flows.results import TOPICS, CommittedStarts, LiveSink, ResultSink, build_flow
+from flows.results import TOPICS, CommittedStarts, build_flow
 from flows.retries import RetryPolicy
 from schemas.reasons import RejectReason, Stage
 from schemas.topics import EVENTS_REJECTED, INSIGHTS, SESSIONS
@@ -79,8 +82,8 @@ class World:
         run_main(
             build_flow(
                 MemorySource(self.log, claims, CommittedStarts(self.positions), batch_records=3),
-                ResultSink(writer),
-                LiveSink(self.live),
+                EachSink(writer.write),
+                EachSink(partial(show, self.live)),
                 BlockCutter(rows_max=rows_max, age_ms_max=60_000),
             )
         )

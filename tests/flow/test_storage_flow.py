@@ -28,9 +28,10 @@ from connectors.memory_store import MemoryEventStore, MemoryLiveCounters, When
 from flows.block_writer import BlockWriter
 from flows.core.blocks import BlockCutter, OwnedChunk
 from flows.core.event_rows import RowBuilder
+from flows.each_sink import EachSink
 from flows.part_starts import PartStarts
 from flows.retries import RetryPolicy
-from flows.storage import BlockSink, build_flow, chunk_maker
+from flows.storage import build_flow, chunk_maker
 from schemas.log import PolledBatch
 from schemas.lookups import ParsedAgent, Place
 from schemas.reasons import Outcome, RejectReason, Stage
@@ -86,7 +87,7 @@ class World:
         )
         flow = build_flow(
             MemorySource(self.log, held, owner, batch_records=batch_records),
-            BlockSink(writer),
+            EachSink(writer.write),
             to_chunk,
             BlockCutter(rows_max=rows_max, age_ms_max=60_000),
         )

@@ -23,9 +23,10 @@ from connectors.memory_kafka import (
     MemorySource,
     all_parts,
 )
-from flows.alert_delivery import OutboxSink, build_flow
+from flows.alert_delivery import build_flow
 from flows.alert_writer import AlertWriter
 from flows.core.alert_records import AlertBatch
+from flows.each_sink import EachSink
 from flows.results import CommittedStarts
 from flows.retries import RetryPolicy
 from schemas.reasons import RejectReason, Stage
@@ -109,7 +110,7 @@ class World:
         )
         source = MemorySource(self.log, claims, CommittedStarts(self.positions), batch_records=3)
         try:
-            run_main(build_flow(source, OutboxSink(writer)))
+            run_main(build_flow(source, EachSink(writer.write)))
         finally:
             outbox.close()
 
