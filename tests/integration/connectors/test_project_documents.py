@@ -11,7 +11,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from cli.project_store import connect, create_project
-from connectors import project_documents
+from connectors import postgres_changes, project_documents
 from connectors.errors import RetryableError
 from connectors.project_documents import ProjectDocuments
 from sql.migrate import migrate_up
@@ -52,7 +52,7 @@ def test_changes_come_by_themselves(
     databases: RunningStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New, changed and removed documents; equal ones keep their version."""
-    monkeypatch.setattr(project_documents, "REFRESH_S", 0.1)
+    monkeypatch.setattr(postgres_changes, "REFRESH_S", 0.1)
     url = databases.database_url
     own = make_project(url, "with a section", {"insights": {"hold_ms": 1}})
     plain = make_project(url, "without", {"currency": "EUR"})
@@ -107,7 +107,7 @@ def test_without_postgres_the_last_documents_stay(
     databases: RunningStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cut connection is made anew; a database that is gone changes nothing."""
-    monkeypatch.setattr(project_documents, "REFRESH_S", 0.1)
+    monkeypatch.setattr(postgres_changes, "REFRESH_S", 0.1)
     url = databases.database_url
     own = make_project(url, "stays", {"insights": {"hold_ms": 1}})
     documents = ProjectDocuments(url, "insights")
