@@ -6,10 +6,10 @@ keeps them: a held partition is an advisory lock, and each process is a session 
 one. So a process that ends, however it ends, gives its partitions back, and every process sees the
 same picture and computes the same shares from it.
 
-Guarantees: a partition has one holder. A process that was frozen or cut off loses its session
-after `SESSION_IDLE_S` and must not begin a block when its claims were not confirmed for `SURE_S`,
-which is less. While PostgreSQL is away nobody can take a partition over: a process that was alone
-goes on, several wait.
+Guarantees: a partition has one holder. A process that is frozen loses its session after
+`SESSION_IDLE_S`, one whose connection breaks loses it at once, and may not know for a while: what
+must not be done by two asks by `confirm`. While PostgreSQL is away nobody can take a partition
+over: a process that was alone goes on, several wait.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from connectors.telemetry import get_logger
 
 BEAT_S = 1.0
 SURE_S = 10.0
+CONFIRM_S = 2.0
 SESSION_IDLE_S = 20
 CONNECT_TIMEOUT_S = 5
 TICK_S = 0.5
@@ -66,7 +67,10 @@ class Claims(Protocol):
         """Let go; nothing of these partitions may be written from now on."""
 
     def is_sure(self) -> bool:
-        """Whether nobody else can hold these partitions at this moment."""
+        """Whether nobody else can hold these partitions, unless the session broke just now."""
+
+    def confirm(self) -> bool:
+        """Ask, and wait: whether what `held` says now was held without a gap up to this call."""
 
 
 def fair_shares(sizes: Mapping[str, int], rank: int, members: int) -> dict[str, int]:
@@ -107,6 +111,7 @@ class PostgresClaims:
         self._was_alone = False
         self._confirmed_at = self._failed_at = float("-inf")
         self._beats = 0
+        self._beaten = threading.Condition()
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -148,8 +153,26 @@ class PostgresClaims:
 
     def is_sure(self) -> bool:
         """See `Claims.is_sure`."""
-        is_away = self._failed_at > time.monotonic() - SURE_S
-        return self._is_confirmed() or (self._was_alone and is_away)
+        return self._is_confirmed() or self._is_alone_without_server()
+
+    def confirm(self) -> bool:
+        """See `Claims.confirm`; waits for `CONFIRM_S` at most.
+
+        The session is asked, not the clock: if it lives, it has had its locks all the time. If it
+        is another one by now, all that it holds has new numbers.
+        """
+        asked_at = time.monotonic()
+        self._wake.set()
+        with self._beaten:
+            self._beaten.wait_for(
+                lambda: self._confirmed_at >= asked_at or self._is_alone_without_server(),
+                CONFIRM_S,
+            )
+        return self._confirmed_at >= asked_at or self._is_alone_without_server()
+
+    def _is_alone_without_server(self) -> bool:
+        """Whether nobody else was there when PostgreSQL went away, which it still is."""
+        return self._was_alone and self._failed_at > time.monotonic() - SURE_S
 
     def _is_confirmed(self) -> bool:
         return self._confirmed_at > time.monotonic() - SURE_S
@@ -170,6 +193,8 @@ class PostgresClaims:
                 return
             try:
                 self._beat()
+                with self._beaten:
+                    self._beaten.notify_all()
             except psycopg.Error as error:
                 if self._connection is not None:
                     get_logger().warning("claims_unconfirmed", reason=type(error).__name__)

@@ -133,6 +133,7 @@ class MemoryClaims:
         self.epochs: dict[Part, int] = dict.fromkeys(parts, 1)
         self.asked: set[Part] = set()
         self.sure = True
+        self.is_broken = False  # All was held by another meanwhile; only asking finds that out.
 
     def held(self) -> Mapping[Part, int]:
         """See `Claims.held`."""
@@ -150,6 +151,13 @@ class MemoryClaims:
 
     def is_sure(self) -> bool:
         """See `Claims.is_sure`."""
+        return self.sure
+
+    def confirm(self) -> bool:
+        """See `Claims.confirm`."""
+        if self.is_broken:
+            self.is_broken = False
+            self.epochs = {part: epoch + 1 for part, epoch in self.epochs.items()}
         return self.sure
 
 

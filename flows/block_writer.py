@@ -12,8 +12,8 @@ repeatable:
 6. live figures, which may be lost.
 
 Chunks of partitions that have left this process are put aside before step 1: nothing of them was
-begun, and their next holder reads them again. A claim that was sure before and after step 1 was
-sure while the intent was noted: whoever takes over finds it, and writes under the same token.
+begun, and their next holder reads them again. A claim that is confirmed after step 1, by asking,
+was there while the intent was noted: whoever takes over finds it, and writes under the same token.
 
 A trouble of the world is retried with growing pauses for a bounded time, then raised: the process
 ends, and the block is written again from step 1 by the next one (`flows.part_starts`).
@@ -132,6 +132,7 @@ class BlockWriter:
     ) -> None:
         after = self._last[0] if self._last is not None else None
         self._try("position", lambda: self._positions.begin(name, self._clock_ms(), after))
+        self._try("claims", self._be_sure)
         if not self._is_ours(name, held):
             raise FatalError("the claims were lost while a block was begun; nothing is written")
         rows = self._rows(name, chunks)
@@ -193,7 +194,7 @@ class BlockWriter:
         return is_same and self._claims.is_sure()
 
     def _be_sure(self) -> None:
-        if not self._claims.is_sure():
+        if not self._claims.confirm():
             raise RetryableError("it is not certain who holds the partitions")
 
     def _rows(self, name: BlockName, chunks: Sequence[EnrichedChunk]) -> list[_Rows]:

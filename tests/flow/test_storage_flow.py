@@ -429,8 +429,12 @@ def test_a_process_that_is_not_sure_of_its_claims_writes_nothing() -> None:
     assert not world.positions.positions
 
 
-def test_claims_lost_while_a_block_is_begun_stop_the_process() -> None:
-    """Nothing is written under an intent that the next holder may not have seen."""
+@pytest.mark.parametrize("is_known", [True, False])
+def test_claims_lost_while_a_block_is_begun_stop_the_process(is_known: bool) -> None:
+    """Nothing is written under an intent that the next holder may not have seen.
+
+    Nor if this process, which may have stood still, does not know of it yet.
+    """
     world = World()
     sent = fill(world, random.Random(5))
     claims = MemoryClaims(PARTS)
@@ -438,7 +442,10 @@ def test_claims_lost_while_a_block_is_begun_stop_the_process() -> None:
 
     def lose(*args: Any) -> None:
         begin(*args)
-        claims.epochs = dict.fromkeys(PARTS, 2)
+        if is_known:
+            claims.epochs = dict.fromkeys(PARTS, 2)
+        else:
+            claims.is_broken = True
 
     world.positions.begin = lose  # type: ignore[method-assign]
     with pytest.raises(BytewaxRuntimeError):

@@ -96,6 +96,24 @@ def test_a_session_that_is_cut_has_new_holdings(
     assert claims.is_sure()
 
 
+def test_a_session_that_broke_is_found_out_by_asking(
+    join: Callable[[], PostgresClaims], running_stack: RunningStack
+) -> None:
+    """Its partitions were free at once, long before the last confirmation is old."""
+    claims = join()
+    settle(claims)
+    before = claims.held()
+    assert claims.confirm()
+    assert claims.held() == before
+    with psycopg.connect(running_stack.database_url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+            (f"gosight lease {claims.group}",),
+        )
+    claims.confirm()
+    assert not set(claims.held().items()) & set(before.items())
+
+
 def test_a_frozen_process_loses_its_partitions(
     join: Callable[[], PostgresClaims],
     running_stack: RunningStack,

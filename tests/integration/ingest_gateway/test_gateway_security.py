@@ -221,14 +221,17 @@ async def test_keys_that_look_alike(gateway: GatewayProcess, servers: RunningSta
     for _ in range(3):
         assert await post(gateway, project.headers()) == 202
     key = project.key
-    last = "0" if key[-1] != "0" else "1"
+
+    def with_other(place: int) -> str:
+        return key[:place] + ("0" if key[place] != "0" else "1") + key[place:][1:]
+
     forged = [
         key[:12] + "Z" * 28,
-        key[:-1] + last,
+        with_other(len(key) - 1),
         key[:-1],
         key + "0",
         key.upper(),
-        key[:8] + last + key[9:],
+        with_other(8),
         hash_key(key),
         "gs_live_" + hash_key(key)[:32],
         key.replace("gs_live_", "gs_test_"),
