@@ -18,7 +18,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    StreamReader,
+    TCPConnector,
+)
 
 from connectors.sending import SENT, Attempt, failed, retry
 
@@ -94,13 +101,26 @@ class TelegramSender:
                 headers={"Content-Type": "application/json"},
                 allow_redirects=False,
             ) as answer:
-                body = await answer.content.read(ANSWER_BYTES_MAX)
-                return attempt_of(answer.status, body)
+                return attempt_of(answer.status, await _read(answer.content))
         except TimeoutError:
             return retry("Telegram does not answer in time")
         except (ClientError, OSError) as error:
             # Not the text of the error: it may hold the URL, and the URL holds the token.
             return retry(f"Telegram does not answer: {type(error).__name__}")
+
+
+async def _read(content: StreamReader) -> bytes:
+    """The whole answer, however many pieces it comes in; no more than is needed of a long one.
+
+    What was taken and is not understood would be sent again.
+    """
+    body = bytearray()
+    while len(body) < ANSWER_BYTES_MAX:
+        piece = await content.read(ANSWER_BYTES_MAX - len(body))
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
 
 
 def attempt_of(status: int, body: bytes) -> Attempt:

@@ -58,6 +58,12 @@ async def test_a_message_is_what_the_bot_api_wants() -> None:
     assert bot.received[1].document["message_thread_id"] == 7
 
 
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end() -> None:
+    """Half of it is no JSON, and what is not understood is sent again: the chat had it twice."""
+    async with receiver(Answer(200, body=BOT_OK.body, piece_bytes=7)) as bot:
+        assert await send(bot.url) == [Attempt(Verdict.SENT, 200)]
+
+
 async def test_too_many_requests_say_how_long() -> None:
     """`retry_after` becomes the time to wait; without one it is a second."""
     async with receiver(
