@@ -204,10 +204,7 @@ def disabled_content(channel: DisabledChannel) -> dict[str, Any]:
 
 
 def value_text(metric: str, value: float) -> str:
-    """A value with its unit: counts whole, shares as 4.2%, times as 4210 ms, money as 12.50.
-
-    Money comes in hundredths.
-    """
+    """A value with its unit: counts whole, shares as 4.2%, times as 4210 ms, money as 12.50."""
     if not math.isfinite(value):
         return "none"
     if metric in RATE_METRICS:
@@ -215,7 +212,7 @@ def value_text(metric: str, value: float) -> str:
     if metric in MEAN_METRICS:
         return f"{value:.0f} ms"
     if metric == "revenue":
-        return f"{value / 100:.2f}"
+        return f"{value:.2f}"
     return f"{value:.0f}" if value == round(value) else f"{value:.2f}"
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from flows.core.alert_messages import Message, telegram_text, webhook_content
 from flows.core.alerts.metrics import Kind
 from flows.core.alerts.signal_makers import BOUNCED, CLOSED
+from flows.core.alerts.transitions import transition_message
+from flows.core.money import hundredths
+from schemas.alert_delivery import Kind as Said
 from tests.alert_worlds import PROJECT, World, at, clock, rule, session
 
 
@@ -43,24 +47,25 @@ def test_eleven_rage_clicks_fire_once_and_ten_do_not() -> None:
 
 
 def test_worked_example_of_a_rule_that_fires_twice() -> None:
-    """Values 10, 11, 14, 3, 12, 2 at the times of the table: fired and resolved twice."""
+    """Values 10, 11, 14, 3, 12, 12, 2 at the times of the table: fired and resolved twice."""
     world = World(rule())
-    start = clock("09:55")
-    world.evaluate(start)
-    for text, count in [("09:59:55", 10), ("10:00:30", 1), ("10:04:20", 3)]:
-        rages(world, count, clock(text))
-    for text, count in [("10:08:00", 0), ("10:11:30", 11), ("10:15:45", 1)]:
+    world.evaluate(clock("09:55"))
+    for text, count in [
+        ("09:59:55", 10), ("10:00:55", 1), ("10:03:55", 13), ("10:08:55", 3), ("10:10:55", 7),
+        ("10:11:55", 2), ("10:12:55", 2), ("10:14:55", 8), ("10:16:55", 2),
+    ]:  # fmt: skip
         rages(world, count, clock(text))
     world.evaluate(clock("10:25"))
-    assert [(kind, seconds) for kind, seconds in world.kinds() if kind != "still_firing"] == [
-        ("fired", clock("10:00:30")),
-        ("resolved", clock("10:05:00")),  # Five minutes after the ten of 09:59:55, rounded up.
-        ("fired", clock("10:11:30")),
-        ("resolved", clock("10:16:30")),
-    ] or world.kinds()
-    first, second = {told.opened_at_ms: told.alert_id for told in world.told}.values()
+    told = [change for change in world.told if change.kind != "still_firing"]
+    assert [(change.kind, change.at_ms, change.value) for change in told] == [
+        ("fired", at(clock("10:01")), 11),
+        ("resolved", at(clock("10:09")), 3),
+        ("fired", at(clock("10:12")), 12),
+        ("resolved", at(clock("10:18")), 10),
+    ]
+    first, second = {change.opened_at_ms: change.alert_id for change in world.told}.values()
     assert first != second
-    assert {told.alert_id for told in world.told} == {first, second}
+    assert {change.alert_id for change in world.told} == {first, second}
 
 
 def test_still_firing_is_told_once_a_minute() -> None:
@@ -335,6 +340,45 @@ def test_severity_is_critical_at_twice_the_bound() -> None:
     rages(world, 10, 10)
     world.evaluate(20)
     assert [told.severity for told in world.told] == ["critical"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "threshold", "count", "severity"),
+    [
+        (">", 5, 9, "warning"),
+        (">=", 5, 10, "critical"),
+        (">", 0, 50, "warning"),  # Twice nothing is nothing.
+        ("<", 10, 5, "critical"),
+        ("<=", 10, 6, "warning"),
+        ("==", 4, 4, "warning"),
+    ],
+)
+def test_severity_by_operator(operator: str, threshold: int, count: int, severity: str) -> None:
+    """Twice the bound for what grows, half of it for what falls."""
+    world = World(rule({"operator": operator, "threshold": threshold, "window": "1m"}))
+    rages(world, count, -5)
+    world.evaluate(0)
+    assert [told.severity for told in world.told] == [severity]
+
+
+def test_revenue_is_told_as_it_was_paid() -> None:
+    """12.50 and 30 are 42.50, in the verdict and in the message, whatever the currency."""
+    world = World(rule({"metric": "revenue", "threshold": 42.49, "window": "1m"}))
+    world.evaluate(0)
+    paid = [
+        world.signal(Kind.PURCHASE, 20, session_number=n, value=hundredths(value))
+        for n, value in enumerate([12.5, 30.0])
+    ]
+    world.raw(paid, 21)
+    world.evaluate(30)
+    (told,) = world.told
+    message = Message(
+        Said.FIRED, transition_message(told), told.rule, "row", "Shop", "", told.at_ms
+    )
+    assert told.value == 42.5
+    assert "<b>Value:</b> 42.50 in 1m" in telegram_text(message)
+    assert "<b>Threshold:</b> &gt; 42.49" in telegram_text(message)
+    assert webhook_content(message)["alert"]["value"] == 42.5
 
 
 def test_signals_of_other_projects_are_not_counted() -> None:
