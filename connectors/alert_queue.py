@@ -137,7 +137,9 @@ SELECT id, %(channel_key)s, %(failures)s, %(failing_since)s, %(disabled_at)s, nu
 FROM alert_rules WHERE id = %(rule_id)s
 ON CONFLICT (rule_id, channel_key) DO UPDATE SET failures = excluded.failures,
     failing_since = excluded.failing_since, last_error = excluded.last_error,
-    disabled_at = CASE WHEN excluded.failures = 0 THEN NULL
+    -- An attempt that began before it was switched off says nothing about that.
+    disabled_at = CASE WHEN excluded.failures = 0
+            OR excluded.disabled_at IS NULL AND alert_channels.disabled_at <= %(off_at)s THEN NULL
         ELSE coalesce(excluded.disabled_at, alert_channels.disabled_at) END
 """
 _NEXT = """
@@ -236,6 +238,7 @@ def _values(claimed: Claimed, settlement: Settlement, now_ms: int) -> dict[str, 
         "failures": settlement.failures,
         "failing_since": time_of(settlement.failing_since_ms),
         "disabled_at": time_of(now_ms) if settlement.disables else None,
+        "off_at": time_of(claimed.disabled_at_ms),  # Before it was switched on again.
     }
 
 

@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import Webhook
 from connectors.alert_queue import LEASE_MS, AlertQueue
 from connectors.alert_tables import time_of
 from connectors.errors import RetryableError
+from connectors.webhook_signature import own_signature
 from schemas.alert_delivery import Settlement, Status
 from sql.migrate import migrate_up
 from tests.alert_receivers import BOT_OK, HANG, OK, Answer, bot_error, receiver
@@ -383,6 +384,49 @@ async def test_a_channel_that_keeps_failing_is_switched_off(database: str) -> No
             assert state["disabled_at"] is None
 
 
+async def test_a_channel_that_is_on_again_is_given_time(database: str) -> None:
+    """Saved and failing once it stays on; when it fails for as long again the others are told."""
+    async with receiver(BOT_OK) as bot, receiver(Answer(404)) as target:
+        channels = [webhook(target), telegram()]
+        async with alert_world(database, channels, bot_url=bot.url, cooldown_mins=0) as world:
+
+            async def fail(hour: int, count: int) -> None:
+                for number in range(count):
+                    when = f"{hour + number * 4 // 60}:{number * 4 % 60:02}"
+                    await world.hear("fired", when, group={"path": f"/{hour}/{number}"})
+
+            def notices() -> int:
+                return sum(got.document["text"].startswith("🔕") for got in bot.received)
+
+            await fail(10, 20)
+            assert (len(target.received), notices()) == (20, 1)
+            world.change_rule(updated_at=time_of(at("11:50")))
+            await fail(12, 19)
+            assert (len(target.received), notices()) == (39, 1)
+            await world.hear("fired", "13:20", group={"path": "/last"})
+            assert (len(target.received), notices()) == (40, 2)
+            await world.hear("fired", "13:30", group={"path": "/off"})
+            assert len(target.received) == 40
+
+
+async def test_a_busy_webhook_holds_up_nobody_else_on_its_host(database: str) -> None:
+    """429 with `Retry-After`: its own message waits, that of another project there goes."""
+    busy = Answer(429, {"Retry-After": "3600"})
+    async with (
+        receiver(busy, OK) as target,
+        alert_world(database, [webhook(target, "/one")]) as world,
+        alert_world(database, [webhook(target, "/two")]) as other,
+    ):
+        await world.hear("fired", "10:00")
+        assert world.deliveries() == [("webhook", "fired", "pending", 1)]
+        await other.hear("fired", "10:01")
+        assert other.deliveries() == [("webhook", "fired", "sent", 1)]
+        world.now_ms = at("10:59:59")
+        assert await world.send_due() == 0
+        world.now_ms = at("11:00")
+        assert await world.send_due() == 1
+
+
 async def test_a_burst_within_an_outage_switches_nothing_off(database: str) -> None:
     """Thirty failures within a minute are an outage, not a receiver that is gone."""
     async with receiver(Answer(404)) as target, alert_world(database, [webhook(target)]) as world:
@@ -400,6 +444,21 @@ async def test_a_target_that_is_gone_is_switched_off_at_once(database: str) -> N
         await world.hear("fired", "10:20")
         assert len(target.received) == 1
         assert [status for *_, status, _ in world.deliveries()] == ["failed", "cancelled"]
+
+
+async def test_an_old_secret_ends_by_itself(database: str) -> None:
+    """Until then both sign, from then on the new one alone; nobody has to think of it."""
+    old, new = SECRET, "whsec_" + "B" * 43 + "="
+    async with receiver(OK) as target:
+        hook = webhook(target, secrets=[new, old], old_secret_until="2026-01-31T10:30:00+00:00")
+        async with alert_world(database, [hook], cooldown_mins=0) as world:
+            for when in ("10:29:59", "10:30"):
+                await world.hear("fired", when, group={"path": f"/{when}"})
+    before, after = (got.headers["x-gosight-signature"].split(",") for got in target.received)
+    at_s = [int(got.headers["x-gosight-timestamp"]) for got in target.received]
+    bodies = [got.body for got in target.received]
+    assert before == [own_signature(secret, at_s[0], bodies[0]) for secret in (new, old)]
+    assert after == [own_signature(new, at_s[1], bodies[1])]
 
 
 async def test_a_target_that_hangs_holds_up_itself_only(database: str) -> None:
