@@ -100,7 +100,12 @@ async def _send(
     senders = ChannelSenders(settings)
 
     async def one(channel: Channel) -> Tried:
-        attempt = await senders.send(channel, str(uuid.uuid4()), content_for(channel, message))
+        attempt = await senders.send(
+            channel,
+            str(uuid.uuid4()),
+            content_for(channel, message),
+            time.time_ns() // 1_000_000,
+        )
         return Tried(
             channel_type(channel),
             channel_words(channel),

@@ -182,8 +182,8 @@ def rotate_secret(
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> None:
-    """Give each webhook of a rule a new secret; both sign until --finish is called."""
-    from cli.alert_store import UnknownRuleError, rotate
+    """Give each webhook of a rule a new secret; both sign for a day, or until --finish."""
+    from cli.alert_store import OLD_SECRET_HOURS, UnknownRuleError, rotate
 
     with told_plainly():
         try:
@@ -191,6 +191,8 @@ def rotate_secret(
         except UnknownRuleError as error:
             fail(str(error))
     lines = [f"new secret of {url}: {secret}   (not shown again)" for url, secret in made]
+    if made:
+        lines.append(f"the old one signs, too, for {OLD_SECRET_HOURS} hours; --finish ends it now")
     print_result(
         {"id": rule_id, "secrets": dict(made)},
         as_json,
