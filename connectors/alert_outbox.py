@@ -156,8 +156,12 @@ class _Step:
                 at = time_of(change.triggered_at_ms)
                 cursor.execute(_TRIGGERED.encode(), (at, change.rule_id))
         # Of each rule and group what is known last.
-        last = {(change.rule_id, change.scope): change for change in changes}
-        cursor.executemany(_PUT_STATE, [_state_values(change) for change in last.values()])
+        last = {
+            (change.rule_id, change.scope): (change, change.after)
+            for change in changes
+            if change.after is not None
+        }
+        cursor.executemany(_PUT_STATE, [_state_values(*found) for found in last.values()])
 
 
 def _known_of(row: dict[str, Any]) -> KnownAlert:
@@ -193,8 +197,7 @@ def _row_values(row: HistoryRow) -> dict[str, Any]:
     }
 
 
-def _state_values(change: Change) -> dict[str, Any]:
-    after = change.after
+def _state_values(change: Change, after: KnownAlert) -> dict[str, Any]:
     return {
         "rule_id": change.rule_id,
         "scope": change.scope,

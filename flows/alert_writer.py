@@ -21,7 +21,7 @@ from connectors.alert_outbox import AlertOutbox, OutboxStep, Scope
 from connectors.claims import Claims
 from connectors.kafka_log import BlockName, PositionStore, RecordProducer, Span
 from flows.core.alert_decisions import NOTHING_KNOWN, scope_of
-from flows.core.alert_outgoing import change_of
+from flows.core.alert_outgoing import change_of, end_of_gone
 from flows.core.alert_records import AlertBatch
 from flows.dead_letters import dead_letter
 from flows.retries import RetryPolicy, try_effect
@@ -122,14 +122,21 @@ class AlertWriter:
 def changes_of(
     step: OutboxStep, transitions: Sequence[AlertTransition], dashboard_url: str, now_ms: int
 ) -> list[Change]:
-    """What the transitions change, each seeing those before it; rules that are gone say nothing."""
+    """What the transitions change, each seeing those before it.
+
+    Rules that are gone say nothing, but what they had open is over.
+    """
     rules = step.rules({transition.rule_id for transition in transitions})
     of_rules = [transition for transition in transitions if transition.rule_id in rules]
     known: dict[Scope, KnownAlert] = dict(
         step.known({(transition.rule_id, scope_of(transition)) for transition in of_rules})
     )
     changes: list[Change] = []
-    for transition in of_rules:
+    for transition in transitions:
+        if transition.rule_id not in rules:
+            over = end_of_gone(transition)
+            changes += () if over is None else (over,)
+            continue
         scope = (transition.rule_id, scope_of(transition))
         change = change_of(
             transition,
@@ -138,7 +145,7 @@ def changes_of(
             dashboard_url,
             now_ms,
         )
-        if change is not None:
+        if change is not None and change.after is not None:
             known[scope] = change.after
             changes.append(change)
     return changes
@@ -146,7 +153,7 @@ def changes_of(
 
 def _count(batch: AlertBatch, changes: Sequence[Change]) -> None:
     for change in changes:
-        DECIDED.labels(change.after.last_kind).inc()
+        DECIDED.labels(change.kind).inc()
         if change.row is not None and change.row.suppressed_by:
             KEPT_BACK.labels(change.row.suppressed_by).inc()
     for poison in batch.poisons:

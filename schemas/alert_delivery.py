@@ -102,12 +102,14 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """All that one transition changes. `after` is what is known of the rule and scope then.
 
-    `promotes` and `closes` name what to change: a history row, an alert; empty for none.
+    It is None if the rule is gone. `promotes` and `closes` name what to change: a history row, an
+    alert; empty for none.
     """
 
     rule_id: str
     scope: str
-    after: KnownAlert
+    kind: str
+    after: KnownAlert | None
     at_ms: int
     row: HistoryRow | None = None
     promotes: str = ""

@@ -64,6 +64,7 @@ def change_of(
     return Change(
         rule_id=transition.rule_id,
         scope=scope_of(transition),
+        kind=transition.kind,
         after=known_after(known, transition, decision, now_ms),
         at_ms=transition.at_ms,
         row=_row(transition, rule, decision),
@@ -71,6 +72,20 @@ def change_of(
         closes=transition.alert_id if decision.closes else "",
         deliveries=deliveries,
         triggered_at_ms=now_ms if deliveries and decision.message is not Kind.RESOLVED else 0,
+    )
+
+
+def end_of_gone(transition: AlertTransition) -> Change | None:
+    """What an end changes whose rule is gone: history must not call it open for ever."""
+    if transition.kind not in (Kind.RESOLVED, Kind.RELEASED):
+        return None
+    return Change(
+        rule_id=transition.rule_id,
+        scope=scope_of(transition),
+        kind=transition.kind,
+        after=None,
+        at_ms=transition.at_ms,
+        closes=transition.alert_id,
     )
 
 

@@ -356,6 +356,22 @@ async def test_a_rule_that_is_gone_says_nothing(database: str) -> None:
         assert world.take(world.transition("held", "10:00")) == 0
 
 
+async def test_what_a_rule_had_open_is_over_when_it_is_deleted(database: str) -> None:
+    """Its history stays, and does not call it open for ever; nobody is told of it."""
+    async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
+        await world.hear("fired", "10:00")
+        await world.hear("held", "10:01")
+        world.rows("DELETE FROM alert_rules WHERE id = %s RETURNING id", world.rule_id)
+        await world.hear("resolved", "10:02", "10:00", value=None)
+        await world.hear("released", "10:03", "10:01")
+        rows = world.rows("SELECT * FROM alert_history WHERE project_id = %s", world.project_id)
+        assert {row["kind"]: row["resolved_at"] for row in rows} == {
+            "fired": time_of(at("10:02")),
+            "held": time_of(at("10:03")),
+        }
+        assert len(target.received) == 1
+
+
 async def test_a_channel_that_keeps_failing_is_switched_off(database: str) -> None:
     """After 20 failures in a row over an hour; the other channel is told, saving switches it on."""
     async with receiver(BOT_OK) as bot, receiver(Answer(404)) as target:
