@@ -142,9 +142,13 @@ ON CONFLICT (rule_id, channel_key) DO UPDATE SET failures = excluded.failures,
             OR excluded.disabled_at IS NULL AND alert_channels.disabled_at <= %(off_at)s THEN NULL
         ELSE coalesce(excluded.disabled_at, alert_channels.disabled_at) END
 """
+# What waits for its chat's pause, or for the one before it in its alert, is not due.
 _NEXT = """
-SELECT min(next_attempt_at) AS due, count(*) AS waiting FROM alert_deliveries
-WHERE status = 'pending'
+SELECT count(*) AS waiting, min(greatest(d.next_attempt_at, l.held_until,
+    (SELECT max(e.next_attempt_at) FROM alert_deliveries e WHERE e.rule_id = d.rule_id
+        AND e.scope = d.scope AND e.channel_key = d.channel_key AND e.status = 'pending'
+        AND e.alert_id = d.alert_id AND e.sequence < d.sequence))) AS due
+FROM alert_deliveries d LEFT JOIN alert_lanes l ON l.lane = d.lane WHERE d.status = 'pending'
 """
 
 

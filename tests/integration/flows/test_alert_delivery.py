@@ -228,6 +228,22 @@ async def test_a_chat_that_asks_for_a_pause_gets_it(database: str) -> None:
     assert chats == ["-77", "-88", "-77", "-77"]
 
 
+async def test_what_has_to_wait_is_not_overdue(database: str) -> None:
+    """For its receiver's pause, or behind the beginning of its alert: nobody is to be called."""
+    async with (
+        receiver(bot_error(429, "Too Many Requests", retry_after=35)) as bot,
+        receiver(Answer(503)) as target,
+        alert_world(database, [webhook(target), telegram("-99")], bot_url=bot.url) as world,
+    ):
+        await world.hear("fired", "10:00")
+        world.take(world.transition("resolved", "10:00:05", "10:00"))
+        waiting, due_ms = world.queue.waiting()
+        assert waiting == 4
+        assert world.now_ms + 8_000 <= due_ms <= world.now_ms + 12_000
+        world.rows("DELETE FROM alert_deliveries WHERE channel_type = 'webhook' RETURNING id")
+        assert world.queue.waiting() == (2, world.now_ms + 35_000)
+
+
 async def test_a_claimed_message_of_a_frozen_process_goes_again(database: str) -> None:
     """Its lease runs out; until then nobody else takes it, and afterwards it has the same id."""
     async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
