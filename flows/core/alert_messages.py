@@ -321,7 +321,7 @@ def _late(message: Message) -> list[str]:
     if not message.transition.is_late:
         return []
     late = duration_text(message.told_at_ms - message.transition.at_ms)
-    return [f"⏳ <b>Late:</b> told {late} after it happened, the pipeline was behind"]
+    return [f"⏳ <b>Late:</b> told {late} after it happened, GoSight was behind"]
 
 
 def _recent(message: Message) -> list[str]:

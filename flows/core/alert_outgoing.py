@@ -45,6 +45,8 @@ from schemas.alert_delivery import (
 from schemas.alert_rules import AlertRule, Channel, TelegramChannel, WebhookChannel
 from schemas.v1.alerts_pb2 import AlertTransition
 
+# The delay and the lag that rules are given: see docs/alerts.md.
+LATE_AFTER_MS = 75_000
 DELIVERY_NAMESPACE = uuid.UUID("6a1f7f0b-52a5-5c0e-8c7e-0b1d7a3d9a11")
 
 
@@ -54,9 +56,17 @@ def change_of(
     known: KnownAlert,
     dashboard_url: str,
     now_ms: int,
+    late_after_ms: int = LATE_AFTER_MS,
 ) -> Change | None:
-    """What a transition changes; None if it was taken before."""
+    """What a transition changes; None if it was taken before.
+
+    One that comes here so long after its time is late, too, whoever was behind.
+    """
     rule = known_rule.rule
+    if now_ms - transition.at_ms > late_after_ms and not transition.is_late:
+        told, transition = transition, AlertTransition()
+        transition.CopyFrom(told)
+        transition.is_late = True
     decision = decide(transition, rule, known, now_ms)
     if decision.is_repeated:
         return None

@@ -542,6 +542,18 @@ async def test_late_ones_are_marked(database: str) -> None:
     assert target.received[0].document["alert"]["is_late"] is True
 
 
+async def test_what_delivery_itself_took_late_is_marked(database: str) -> None:
+    """It was down for an hour: what it finds in the topic did not happen just now."""
+    async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
+        world.now_ms = at("11:00")
+        world.take(world.transition("fired", "10:00", group={"path": "/then"}))
+        world.take(world.transition("fired", "10:58:50", group={"path": "/now"}))
+        await world.send_due()
+    told = {got.document["alert"]["group"]["path"]: got for got in target.received}
+    late = {path: got.document["alert"]["is_late"] for path, got in told.items()}
+    assert late == {"/then": True, "/now": False}
+
+
 async def test_what_is_old_is_forgotten(database: str) -> None:
     """History after a year with its deliveries, states of groups after a week."""
     async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:

@@ -381,6 +381,34 @@ def test_revenue_is_told_as_it_was_paid() -> None:
     assert webhook_content(message)["alert"]["value"] == 42.5
 
 
+@pytest.mark.parametrize("condition_type", ["threshold", "absence"])
+def test_of_too_many_groups_those_that_fell_are_judged(condition_type: str) -> None:
+    """250 pages with views and one that has none any more: it is not left out for being small."""
+    condition = {
+        "metric": "pageviews", "operator": "<", "threshold": 1, "window": "1m",
+        "group_by": ["path"],
+    }  # fmt: skip
+    world = World(rule(condition, condition_type=condition_type))
+    world.evaluate(0)
+    for second in (5, 45, 85, 125):
+        paths = [f"/{number}" for number in range(250)] + (["/quiet"] if second < 60 else [])
+        world.raw([world.signal(Kind.PAGEVIEW, second, path=path) for path in paths], second)
+    world.evaluate(130)
+    assert [(told.kind, told.group) for told in world.told] == [("fired", ("/quiet",))]
+    assert world.partition.groups_left_out() == 51
+
+
+def test_of_too_many_groups_the_largest_are_judged() -> None:
+    """Two clicks on one of 250 pages are more than one on each of the others."""
+    condition = {"metric": "errors", "threshold": 1, "window": "1m", "group_by": ["path"]}
+    world = World(rule(condition))
+    world.evaluate(0)
+    paths = [*(f"/{number}" for number in range(250)), "/z", "/z"]
+    world.raw([world.signal(Kind.ERROR, 5, path=path) for path in paths], 5)
+    world.evaluate(10)
+    assert [told.group for told in world.told] == [("/z",)]
+
+
 def test_signals_of_other_projects_are_not_counted() -> None:
     """Tenants never meet."""
     world = World(rule({"threshold": 0}))
