@@ -6,6 +6,7 @@ Deciding is pure (`flows.core.alert_decisions`, `flows.core.alert_sending`), kee
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from typing import Any
 
@@ -38,10 +39,11 @@ class Status(StrEnum):
 
 
 class KnownRule(msgspec.Struct, frozen=True):
-    """A rule as it is now, and the name of its project."""
+    """A rule as it is now, and the name and time zone of its project."""
 
     rule: AlertRule
     project_name: str
+    zone: tzinfo = UTC
 
 
 class KnownAlert(msgspec.Struct, frozen=True, kw_only=True):

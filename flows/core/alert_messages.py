@@ -13,7 +13,7 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import quote
 
@@ -64,6 +64,7 @@ class Message:
     project_name: str
     dashboard_url: str
     told_at_ms: int
+    zone: tzinfo = UTC  # In which people are told the time.
 
     @property
     def alert_url(self) -> str:
@@ -279,7 +280,7 @@ def _headline(message: Message) -> str:
 
 def _figures(message: Message) -> list[str]:
     transition = message.transition
-    at = datetime.fromtimestamp(transition.at_ms / 1000, UTC)
+    at = datetime.fromtimestamp(transition.at_ms / 1000, message.zone)
     value = (
         value_text(transition.metric, transition.value) if transition.HasField("value") else "none"
     )
@@ -287,7 +288,7 @@ def _figures(message: Message) -> list[str]:
         f"📊 <b>Metric:</b> {_safe(transition.metric)}",
         f"📈 <b>Value:</b> {value} in {window_text(transition.window_ms)}",
         f"🎯 <b>Threshold:</b> {html.escape(_threshold(transition), quote=False)}",
-        f"⏰ <b>Time:</b> {at:%H:%M:%S} UTC",
+        f"⏰ <b>Time:</b> {at:%H:%M:%S %Z}",
     ]
     if message.kind in (Kind.RESOLVED, Kind.STILL_FIRING):
         open_for = duration_text(transition.at_ms - transition.opened_at_ms)

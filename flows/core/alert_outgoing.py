@@ -180,6 +180,7 @@ def _deliveries(
         known_rule.project_name,
         dashboard_url,
         now_ms,
+        known_rule.zone,
     )
     for key in decision.channels:
         channel = channels[key]

@@ -554,6 +554,29 @@ async def test_what_delivery_itself_took_late_is_marked(database: str) -> None:
     assert late == {"/then": True, "/now": False}
 
 
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [("Europe/Oslo", "11:00:00 CET"), ("Mars/Base", "10:00:00 UTC"), ("../x", "10:00:00 UTC")],
+)
+async def test_people_are_told_the_time_of_their_project(
+    database: str, zone: str, told: str
+) -> None:
+    """Programs get it as UTC; a zone that nobody knows is no reason to say nothing."""
+    async with (
+        receiver(BOT_OK) as bot,
+        receiver(OK) as target,
+        alert_world(database, [telegram(), webhook(target)], bot_url=bot.url) as world,
+    ):
+        world.rows(
+            "UPDATE projects SET settings = %s WHERE id = %s RETURNING id",
+            Jsonb({"timezone": zone}),
+            world.project_id,
+        )
+        await world.hear("fired", "10:00")
+    assert f"<b>Time:</b> {told}" in bot.received[0].document["text"]
+    assert target.received[0].document["alert"]["at"] == "2026-01-31T10:00:00.000Z"
+
+
 async def test_what_is_old_is_forgotten(database: str) -> None:
     """History after a year with its deliveries, states of groups after a week."""
     async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
