@@ -2,7 +2,7 @@
 
 The time from the event that makes a rule true to the transition on its topic, and to the webhook,
 with nothing else going on; then CPU per event of our process and of Kafka, with ten rules and with
-a thousand.
+a thousand. What one rule costs of that is measured without servers (`benchmarks.alert_rules`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import psutil
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
 
+from benchmarks import alert_rules
 from benchmarks.bench_machine import (
     KAFKA,
     BenchMachine,
@@ -60,7 +61,7 @@ WINDOWS = ("1m", "5m", "15m", "1h")
 
 def run(events: int = 600_000) -> dict[str, object]:
     """Figures of `events` of ten projects, as if 10,000 came a second."""
-    figures: dict[str, object] = {"benchmark": "alerts"}
+    figures: dict[str, object] = {"benchmark": "alerts", **alert_rules.run()}
     with bench_machine() as machine:
         figures.update(run_live(machine))
     for rules in (RULES_FEW, RULES_MANY):
@@ -230,7 +231,9 @@ def run_live(machine: BenchMachine) -> dict[str, object]:
             path = f"/probe/{number}"
             producer.produce_all(list(islice(errors(project_id, path, chance), PROBE_ERRORS)))
             sent_s[path] = time.time()
-            time.sleep(chance.uniform(0.5, 2.5))
+            pause_ends = time.monotonic() + chance.uniform(0.5, 2.5)
+            while time.monotonic() < pause_ends:
+                transitions.read()  # As they come: the first ones do while others are sent.
         deadline = time.monotonic() + LIVE_S_MAX
         while len(told.at_s) < PROBES and time.monotonic() < deadline:
             transitions.read()
