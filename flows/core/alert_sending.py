@@ -20,7 +20,8 @@ def reason_not_to_send(claimed: Claimed, now_ms: int) -> Settlement | None:
     rule = claimed.rule
     if rule is None:
         return _given_up(claimed, Status.CANCELLED, "the rule is gone, or cannot be read")
-    if not rule.is_active:
+    # Who was told that it began is told that it is over, also when somebody switched the rule off.
+    if not rule.is_active and claimed.kind is not Kind.RESOLVED:
         return _given_up(claimed, Status.CANCELLED, "the rule is switched off")
     if claimed.channel_key not in channels_by_key(rule):
         return _given_up(claimed, Status.CANCELLED, "the channel is not in the rule any more")

@@ -66,6 +66,7 @@ def failure(claimed: Claimed, now_ms: int = NOW, **changes: Any) -> Settlement:
         ({}, None),
         ({"rule": None}, Status.CANCELLED),
         ({"rule": make_rule(is_active=False)}, Status.CANCELLED),
+        ({"rule": make_rule(is_active=False), "kind": Kind.RESOLVED, "is_told": True}, None),
         ({"rule": make_rule(channels=(CHAT,))}, Status.CANCELLED),
         ({"disabled_at_ms": NOW - 1}, Status.CANCELLED),
         ({"disabled_at_ms": 1}, None),  # The rule was saved after that.
