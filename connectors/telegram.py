@@ -35,7 +35,7 @@ ANSWER_BYTES_MAX = 64 * 1024
 CHAT_INTERVAL_S = 1.0
 MESSAGES_PER_S = 30
 CHATS_MAX = 10_000
-WAIT_S_MAX = 3_600
+WAIT_S_MAX = 86_400  # As long as a message is tried at all.
 # The same message will never be taken: wrong text, no such bot, thrown out, no such chat.
 _PERMANENT = frozenset({400, 401, 403, 404})
 
@@ -136,7 +136,7 @@ def attempt_of(status: int, body: bytes) -> Attempt:
     if parameters.migrate_to_chat_id is not None:
         return failed(f"{told}; the group is now {parameters.migrate_to_chat_id}", status)
     if status == 429:
-        wait_s = min(max(parameters.retry_after or 1.0, 0.0), WAIT_S_MAX)
+        wait_s = min(max(parameters.retry_after or 1.0, 1.0), WAIT_S_MAX)
         return retry(told, status, round(wait_s * 1000))
     if status in _PERMANENT:
         return failed(told, status)

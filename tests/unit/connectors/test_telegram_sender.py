@@ -69,10 +69,12 @@ async def test_too_many_requests_say_how_long() -> None:
     async with receiver(
         bot_error(429, "Too Many Requests: retry after 35", retry_after=35),
         bot_error(429, "Too Many Requests"),
+        bot_error(429, "Too Many Requests", retry_after=-3),
+        bot_error(429, "Too Many Requests", retry_after=20_000),  # A flood; not an hour.
     ) as bot:
-        first, second = await send(bot.url, "1", "2")
-    assert (first.verdict, first.wait_ms) == (Verdict.RETRY, 35_000)
-    assert (second.verdict, second.wait_ms) == (Verdict.RETRY, 1_000)
+        found = await send(bot.url, "1", "2", "3", "4")
+    assert {attempt.verdict for attempt in found} == {Verdict.RETRY}
+    assert [attempt.wait_ms for attempt in found] == [35_000, 1_000, 1_000, 20_000_000]
 
 
 @pytest.mark.parametrize(
