@@ -178,13 +178,13 @@ async def test_a_taken_sample_switches_a_channel_on(databases: RunningStack) -> 
             off = (
                 "SELECT count(*) FROM alert_channels WHERE disabled_at IS NOT NULL AND rule_id = %s"
             )
-            (row,) = await command.json("list")
+            (row,) = [one for one in await command.json("list") if one["id"] == saved["id"]]
             assert "(switched off 2" in row["channels"][0]
             await command.json("test", saved["id"], code=1)
             assert connection.execute(off.encode(), (saved["id"],)).fetchone() == (1,)
             await command.json("test", saved["id"])
             assert connection.execute(off.encode(), (saved["id"],)).fetchone() == (0,)
-            (row,) = await command.json("list")
+            (row,) = [one for one in await command.json("list") if one["id"] == saved["id"]]
             assert "off" not in row["channels"][0]
 
 
