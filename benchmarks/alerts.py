@@ -1,8 +1,9 @@
 """The alerts flow: a thousand rules over 10,000 events a second, and how soon a person is told.
 
 The time from the event that makes a rule true to the transition on its topic, and to the webhook,
-with nothing else going on; then CPU per event of our process and of Kafka, with ten rules and with
-a thousand.
+with nothing else going on, and beside a thousand rules over 10,000 events a second. Then CPU per
+event of our process and of Kafka, with ten rules and with a thousand. What one rule costs of that
+is measured without servers (`benchmarks.alert_rules`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import psutil
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
 
+from benchmarks import alert_rules
 from benchmarks.bench_machine import (
     KAFKA,
     BenchMachine,
@@ -53,6 +55,7 @@ RULES_FEW = 10
 PROBES = 20
 PROBE_ERRORS = 11
 LIVE_S_MAX = 180.0
+LOAD_BATCHES_MAX = 400_000  # Of more minutes than it takes.
 METRICS = ("pageviews", "errors", "sessions", "error_rate", "avg_lcp", "rage_clicks", "goals")
 DIMENSIONS = ("path", "browser", "country", "device_type", "os")
 WINDOWS = ("1m", "5m", "15m", "1h")
@@ -60,17 +63,17 @@ WINDOWS = ("1m", "5m", "15m", "1h")
 
 def run(events: int = 600_000) -> dict[str, object]:
     """Figures of `events` of ten projects, as if 10,000 came a second."""
-    figures: dict[str, object] = {"benchmark": "alerts"}
-    with bench_machine() as machine:
-        figures.update(run_live(machine))
+    figures: dict[str, object] = {"benchmark": "alerts", **alert_rules.run()}
+    for name, has_load in (("alone", False), ("loaded", True)):
+        with bench_machine() as machine:
+            found = run_live(machine, has_load=has_load)
+            figures.update({f"{name}_{key}": value for key, value in found.items()})
     for rules in (RULES_FEW, RULES_MANY):
         with bench_machine() as machine:
             projects = make_projects(machine)
-            chance = random.Random(7)
-            for number in range(rules):
-                put_rule(machine, projects[number % PROJECTS], any_condition(chance))
-            found = run_backlog(machine, projects, events)
-            figures.update({f"{name}_{rules}_rules": value for name, value in found.items()})
+            put_rules(machine, projects, rules)
+            costs = run_backlog(machine, projects, events)
+            figures.update({f"{name}_{rules}_rules": value for name, value in costs.items()})
     return figures
 
 
@@ -93,6 +96,13 @@ def any_condition(chance: random.Random) -> dict[str, Any]:
     if chance.random() < 0.5:
         condition["filters"] = {"path": f"/p/{chance.randrange(50)}*"}
     return condition
+
+
+def put_rules(machine: BenchMachine, projects: Sequence[str], count: int) -> None:
+    """Rules of all kinds, shared out among the projects; nobody is told of them."""
+    chance = random.Random(7)
+    for number in range(count):
+        put_rule(machine, projects[number % len(projects)], any_condition(chance))
 
 
 def put_rule(
@@ -194,8 +204,39 @@ class Told:
         self._server.shutdown()
 
 
-def run_live(machine: BenchMachine) -> dict[str, object]:
-    """From the event that makes a rule true to the transition and to the webhook."""
+class Load:
+    """10,000 events a second of the projects, as they come; a thread, until it is closed."""
+
+    def __init__(self, machine: BenchMachine, projects: Sequence[str]) -> None:
+        self.events = 0
+        self._producer = KafkaRecordProducer(machine.urls["KAFKA_BROKERS"])
+        self._projects = projects
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._began_s = time.monotonic()
+        self._thread.start()
+
+    def _run(self) -> None:
+        first_ms = time.time_ns() // 1_000_000
+        records = of_projects(self._projects, LOAD_BATCHES_MAX, first_ms)
+        while not self._is_over.wait(0.1):
+            due = (time.time_ns() // 1_000_000 - first_ms) * EVENTS_PER_S // 1000
+            new = list(islice(records, (due - self.events) // BATCH_EVENTS))
+            self._producer.produce_all(new)
+            self.events += len(new) * BATCH_EVENTS
+
+    def close(self) -> float:
+        """Send no more; how many events a second there were."""
+        self._is_over.set()
+        self._thread.join()
+        return self.events / (time.monotonic() - self._began_s)
+
+
+def run_live(machine: BenchMachine, *, has_load: bool) -> dict[str, object]:
+    """From the event that makes a rule true to the transition and to the webhook.
+
+    With load there are a thousand rules over 10,000 events a second of other projects beside it.
+    """
     told = Told()
     with connect(machine.urls["DATABASE_URL"]) as connection:
         project_id = str(create_project(connection, "live").id)
@@ -207,11 +248,15 @@ def run_live(machine: BenchMachine) -> dict[str, object]:
         "group_by": ["path"],
     }
     put_rule(machine, project_id, condition, [{"type": "webhook", "url": told.url, "secret": "s"}])
+    projects = make_projects(machine)
+    if has_load:
+        put_rules(machine, projects, RULES_MANY)
     environ = {"METRICS_HOST": "127.0.0.1", "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8"}
     with ExitStack() as stack:
+        processes = {}
         for flow in ("alerts", "alert_delivery"):
             port = free_port()
-            stack.enter_context(
+            processes[flow] = stack.enter_context(
                 own_process(
                     machine,
                     f"{flow}-live",
@@ -222,6 +267,8 @@ def run_live(machine: BenchMachine) -> dict[str, object]:
                 )
             )
         time.sleep(15)
+        load = Load(machine, projects) if has_load else None
+        meter = CpuMeter(dict(processes))
         transitions = Transitions(machine, project_id)
         sent_s: dict[str, float] = {}
         producer = KafkaRecordProducer(machine.urls["KAFKA_BROKERS"])
@@ -230,15 +277,22 @@ def run_live(machine: BenchMachine) -> dict[str, object]:
             path = f"/probe/{number}"
             producer.produce_all(list(islice(errors(project_id, path, chance), PROBE_ERRORS)))
             sent_s[path] = time.time()
-            time.sleep(chance.uniform(0.5, 2.5))
+            pause_ends = time.monotonic() + chance.uniform(0.5, 2.5)
+            while time.monotonic() < pause_ends:
+                transitions.read()  # As they come: the first ones do while others are sent.
         deadline = time.monotonic() + LIVE_S_MAX
         while len(told.at_s) < PROBES and time.monotonic() < deadline:
             transitions.read()
         told.close()
+        of_load: dict[str, object] = {}
+        if load is not None:
+            of_load["events_per_s"] = round(load.close())
+            of_load.update(meter.per_event(load.events))
     return {
         "condition_to_transition_s": spread(sent_s, transitions.at_s),
         "condition_to_webhook_s": spread(sent_s, told.at_s),
         "probes_told": len(told.at_s),
+        **of_load,
     }
 
 

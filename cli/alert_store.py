@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from connectors.webhook_signature import new_secret
 from schemas.alert_rules import AlertRule, TelegramChannel, WebhookChannel, read_rule
 
 RULES_MAX = 100  # Of a project. Source: alerting.md, section 1.
+OLD_SECRET_HOURS = 24  # Source: alerting.md, section 6.
 _SAVED = (
     "name", "description", "condition_type", "condition", "channels", "cooldown_mins", "is_active",
     "runbook_url",
@@ -41,6 +42,12 @@ SELECT h.id::text, h.alert_id::text, h.rule_id::text, h.context->>'rule_name' AS
             'next_attempt_at', d.next_attempt_at, 'error', d.last_error) ORDER BY d.sequence)
         FROM alert_deliveries d WHERE d.history_id = h.id), '[]') AS deliveries
 FROM alert_history h WHERE h.project_id = %s ORDER BY h.triggered_at DESC, h.id LIMIT %s
+"""
+# As whoever sends looks at it: saving the rule switches its channels on again.
+_SWITCHED_OFF = """
+SELECT c.rule_id::text, c.channel_key, c.disabled_at, c.last_error FROM alert_channels c
+JOIN alert_rules r ON r.id = c.rule_id
+WHERE r.project_id = %s AND c.disabled_at >= r.updated_at
 """
 
 
@@ -99,7 +106,11 @@ def list_rules(data: Path, project: str) -> list[dict[str, Any]]:
             "ORDER BY created_at, id".encode(),
             (project_id,),
         ).fetchall()
-    return [_shown(row) for row in rows]
+        off = {
+            (one["rule_id"], one["channel_key"]): one
+            for one in cursor.execute(_SWITCHED_OFF.encode(), (project_id,))
+        }
+    return [_shown(row, off) for row in rows]
 
 
 def load_rule(connection: psycopg.Connection[Any], rule_id: str) -> tuple[AlertRule, str]:
@@ -148,6 +159,8 @@ def mute_rule(data: Path, rule_id: str, minutes: int) -> datetime | None:
 def rotate(data: Path, rule_id: str, *, is_end: bool) -> list[tuple[str, str]]:
     """A new secret before the old one, or only the newest; the new ones with their URLs.
 
+    The old one ends by itself after `OLD_SECRET_HOURS`.
+
     Raises:
         UnknownRuleError: there is no such rule.
     """
@@ -157,11 +170,11 @@ def rotate(data: Path, rule_id: str, *, is_end: bool) -> list[tuple[str, str]]:
         channels: list[dict[str, Any]] = []
         for channel in rule.channels:
             if isinstance(channel, WebhookChannel):
-                secrets = list(channel.secrets[:1])
+                secrets = channel.secrets[:1]
                 if not is_end:
-                    secrets.insert(0, new_secret())
+                    secrets = (new_secret(), *secrets)
                     made.append((channel.url, secrets[0]))
-                channels.append({"type": "webhook", "url": channel.url, "secrets": secrets})
+                channels.append(_webhook_document(channel.url, secrets))
             else:
                 channels.append(_telegram_document(channel))
         connection.execute(
@@ -204,10 +217,10 @@ def _with_secrets(
     """Channels in which each webhook has a secret: its own, the one it had, or a new one."""
     if not isinstance(channels, list | tuple):
         return channels, []
-    known: dict[str, tuple[str, ...]] = {}
+    known: dict[str, WebhookChannel] = {}
     try:
         rule, _ = load_rule(connection, rule_id)
-        known = {c.url: c.secrets for c in rule.channels if isinstance(c, WebhookChannel)}
+        known = {c.url: c for c in rule.channels if isinstance(c, WebhookChannel)}
     except UnknownRuleError:
         pass  # A new one.
     made: list[tuple[str, str]] = []
@@ -217,13 +230,42 @@ def _with_secrets(
         if isinstance(flat, Mapping) and flat.get("type") == "webhook":
             flat = {name: value for name, value in flat.items() if name != "config"}
             url = str(flat.get("url", ""))
-            if not flat.get("secret") and not flat.get("secrets"):
-                secrets = known.get(url) or (new_secret(),)
-                if url not in known:
-                    made.append((url, secrets[0]))
-                flat = {"type": "webhook", "url": url, "secrets": list(secrets)}
+            before = known.get(url)
+            given = flat.get("secrets")
+            if not flat.get("secret") and not given:
+                if before is None or not before.secrets:
+                    made.append((url, new_secret()))
+                    flat = _webhook_document(url, (made[-1][1],))
+                else:
+                    flat = _kept_document(before)
+            elif before is not None and given == list(before.secrets):
+                flat = _kept_document(before)
+            elif isinstance(given, list) and len(given) > 1:
+                flat = {"old_secret_until": _end_of_old_secret(), **flat}
         found.append(flat)
     return found, made
+
+
+def _webhook_document(
+    url: str, secrets: Sequence[str], until: datetime | None = None
+) -> dict[str, Any]:
+    """A channel as it is stored; of two secrets the old one ends some time."""
+    found: dict[str, Any] = {"type": "webhook", "url": url, "secrets": list(secrets)}
+    if len(secrets) > 1:
+        found["old_secret_until"] = until.isoformat() if until else _end_of_old_secret()
+    return found
+
+
+def _kept_document(channel: WebhookChannel) -> dict[str, Any]:
+    """A channel as it was, without a secret that has ended."""
+    secrets = channel.secrets_at(time.time_ns() // 1_000_000)
+    return _webhook_document(channel.url, secrets, time_of(channel.old_secret_until_ms or 0))
+
+
+def _end_of_old_secret() -> str:
+    """When a secret that is replaced now ends by itself."""
+    until_ms = time.time_ns() // 1_000_000 + OLD_SECRET_HOURS * 3_600_000
+    return datetime.fromtimestamp(until_ms / 1000, UTC).isoformat()
 
 
 def _is_nested(item: Any) -> bool:
@@ -271,9 +313,16 @@ def _write(connection: psycopg.Connection[Any], rule: AlertRule, values: Mapping
     return True
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: dict[str, Any], off: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
+    from flows.core.alert_decisions import channel_key
+
     rule = rule_of(row)
-    channels = [channel_words(channel) for channel in rule.channels] if rule else ["unreadable"]
+    channels = ["unreadable"]
+    if rule is not None:
+        channels = [
+            channel_words(channel) + _off_words(off.get((rule.id, channel_key(channel))))
+            for channel in rule.channels
+        ]
     condition = row["condition"]
     words = [row["condition_type"], condition.get("metric", "?")]
     if row["condition_type"] == "threshold":
@@ -289,6 +338,13 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "muted_until": row["muted_until"],
         "last_triggered": row["last_triggered"],
     }
+
+
+def _off_words(state: Mapping[str, Any] | None) -> str:
+    if state is None:
+        return ""
+    since, error = state["disabled_at"], state["last_error"]
+    return f" (switched off {since:%Y-%m-%d %H:%M}: {error or 'it kept failing'})"
 
 
 def channel_words(channel: TelegramChannel | WebhookChannel) -> str:

@@ -17,7 +17,7 @@ from flows.core.alert_decisions import channels_by_key
 from flows.core.alert_messages import Message
 from flows.core.alert_outgoing import channel_type, content_for
 from schemas.alert_delivery import Kind
-from schemas.alert_rules import AlertRule, Channel
+from schemas.alert_rules import RATE_METRICS, AlertRule, Channel
 from schemas.v1.alerts_pb2 import AlertTransition, PathCount
 
 _SWITCH_ON = """
@@ -65,8 +65,7 @@ def try_channels(data: Path, rule_id: str) -> list[Tried]:
 def sample_of(rule: AlertRule, now_ms: int) -> AlertTransition:
     """A firing as the rule could have it, with made-up evidence."""
     at_ms = now_ms // 10_000 * 10_000
-    bound = rule.threshold if rule.condition_type == "threshold" else 0.0
-    value = 0.0 if rule.condition_type == "absence" else bound + 1
+    value, bound = _sample_figures(rule)
     sample = AlertTransition(
         alert_id=str(uuid.uuid4()),
         transition_id=str(uuid.uuid4()),
@@ -86,12 +85,26 @@ def sample_of(rule: AlertRule, now_ms: int) -> AlertTransition:
         window_end_ms=at_ms,
         opened_at_ms=at_ms,
         at_ms=at_ms,
-        recent_values=[0.0, value / 4, value / 2, value],
+        recent_values=[bound, (3 * bound + value) / 4, (bound + value) / 2, value],
         filters=rule.filters,
         top_paths=[PathCount(path="/a-sample", count=1)],
     )
     sample.group.update(dict.fromkeys(rule.group_by, "a sample"))
     return sample
+
+
+def _sample_figures(rule: AlertRule) -> tuple[float, float]:
+    """A value at which the rule would fire, and its bound."""
+    if rule.condition_type == "absence":
+        return 0.0, 0.0
+    if rule.condition_type == "anomaly":
+        return (4.0 if rule.direction == "down" else 42.0), 20.0
+    bound = rule.threshold
+    if rule.operator not in (">", "<"):
+        return bound, bound
+    step = max(1.0, abs(bound) / 10)
+    value = bound + step if rule.operator == ">" else bound - step
+    return (min(value, 100.0) if rule.metric in RATE_METRICS else value), bound
 
 
 async def _send(
@@ -100,7 +113,12 @@ async def _send(
     senders = ChannelSenders(settings)
 
     async def one(channel: Channel) -> Tried:
-        attempt = await senders.send(channel, str(uuid.uuid4()), content_for(channel, message))
+        attempt = await senders.send(
+            channel,
+            str(uuid.uuid4()),
+            content_for(channel, message),
+            time.time_ns() // 1_000_000,
+        )
         return Tried(
             channel_type(channel),
             channel_words(channel),

@@ -13,11 +13,7 @@ from cli.output import RESULT, fail, print_json, print_result, print_table, told
 from cli.period import From, To
 
 if TYPE_CHECKING:
-    from cli.alert_simulation import SimulationReport
     from cli.alert_test import Tried
-    from schemas.alert_rules import AlertRule
-
-FIRINGS_SHOWN = 50
 
 app = typer.Typer(no_args_is_help=True, help="Write alert rules, test them, see what was sent.")
 RuleId = Annotated[str, typer.Argument(help="Id of the rule.")]
@@ -99,11 +95,14 @@ def sample(rule_id: RuleId, data: Data = DEFAULT_DATA, as_json: Json = False) ->
         print_json({"ok": is_ok, "channels": [_tried_document(one) for one in tried]})
     else:
         for one in tried:
-            mark = "[green]taken[/]" if one.is_ok else "[bold red]not taken[/]"
+            mark = "[green]taken    [/]" if one.is_ok else "[bold red]not taken[/]"
+            told = f"{one.channel} {one.target}" + (f": {one.error}" if one.error else "")
             RESULT.print(f"{mark}  ", end="")
-            RESULT.print(f"{one.channel} {one.target}  {one.error}", markup=False, soft_wrap=True)
+            RESULT.print(told, markup=False, highlight=False, soft_wrap=True)
         if not tried:
-            RESULT.print("the rule has no channels")
+            RESULT.print("the rule has no channels: nobody would be told")
+        elif any(one.is_ok for one in tried):
+            RESULT.print("The sample says [TEST] before the rule's name.", markup=False)
     raise typer.Exit(0 if is_ok else 1)
 
 
@@ -122,6 +121,7 @@ def simulate(
 
     Nothing is written or sent. The engine is that of the live flow.
     """
+    from cli.alert_report import print_simulation
     from cli.alert_simulation import TooMuchHistoryError, rule_to_try, run_simulation
     from cli.alert_store import UnknownRuleError
     from cli.period import BadPeriodError, period_ms
@@ -149,7 +149,7 @@ def simulate(
     if as_json:
         print_json(report)
     else:
-        _print_simulation(report, found)
+        print_simulation(report, found)
 
 
 @app.command()
@@ -182,8 +182,8 @@ def rotate_secret(
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> None:
-    """Give each webhook of a rule a new secret; both sign until --finish is called."""
-    from cli.alert_store import UnknownRuleError, rotate
+    """Give each webhook of a rule a new secret; both sign for a day, or until --finish."""
+    from cli.alert_store import OLD_SECRET_HOURS, UnknownRuleError, rotate
 
     with told_plainly():
         try:
@@ -191,6 +191,8 @@ def rotate_secret(
         except UnknownRuleError as error:
             fail(str(error))
     lines = [f"new secret of {url}: {secret}   (not shown again)" for url, secret in made]
+    if made:
+        lines.append(f"the old one signs, too, for {OLD_SECRET_HOURS} hours; --finish ends it now")
     print_result(
         {"id": rule_id, "secrets": dict(made)},
         as_json,
@@ -233,42 +235,6 @@ def history(
             for row in rows
         ],
     )
-
-
-def _print_simulation(report: SimulationReport, rule: AlertRule) -> None:
-    from cli.period import time_text
-    from flows.core.alerts.chart import text_chart
-
-    bounds = [one.threshold for one in report.firings if one.threshold is not None]
-    bound = rule.threshold if rule.condition_type == "threshold" else max(bounds, default=None)
-    for line in text_chart([value for _, value in report.values], bound):
-        RESULT.print(line, markup=False, highlight=False, soft_wrap=True)
-    RESULT.print(
-        f"          {time_text(report.start_ms)[:16]} to {time_text(report.end_ms)[:16]} UTC"
-    )
-    RESULT.print(
-        f"{len(report.firings):,} alerts from {report.signals:,} signals in {report.seconds:.1f} s"
-    )
-    if not report.firings:
-        return
-    print_table(
-        rule.name,
-        ("fired", "over", "group", "value", "bound", "severity", "most on"),
-        [
-            (
-                time_text(one.fired_at_ms)[:19],
-                time_text(one.resolved_at_ms)[:19] if one.resolved_at_ms else "not yet",
-                ", ".join(f"{key}={value}" for key, value in one.group.items()),
-                "" if one.value is None else f"{one.value:g}",
-                "" if one.threshold is None else f"{one.threshold:g}",
-                one.severity,
-                one.top_paths[0][0] if one.top_paths else "",
-            )
-            for one in report.firings[:FIRINGS_SHOWN]
-        ],
-    )
-    if len(report.firings) > FIRINGS_SHOWN:
-        RESULT.print(f"and {len(report.firings) - FIRINGS_SHOWN:,} more; --json has all")
 
 
 def _document(file: Path) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, tzinfo
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from psycopg.types.json import Jsonb
 
@@ -29,7 +31,8 @@ STATE_DAYS = 7  # What fires says so every minute.
 PURGED_AT_ONCE = 10_000
 
 _RULES = f"""
-SELECT {", ".join(f"r.{name}" for name in RULE_COLUMNS)}, p.name AS project_name
+SELECT {", ".join(f"r.{name}" for name in RULE_COLUMNS)}, p.name AS project_name,
+    p.settings->>'timezone' AS time_zone
 FROM alert_rules r JOIN projects p ON p.id = r.project_id
 WHERE r.id = ANY(%s) ORDER BY r.id FOR KEY SHARE OF r
 """
@@ -130,7 +133,7 @@ class _Step:
         for row in self._connection.execute(_RULES.encode(), (list(rule_ids),)):
             rule = rule_of(row)
             if rule is not None:
-                found[rule.id] = KnownRule(rule, row["project_name"])
+                found[rule.id] = KnownRule(rule, row["project_name"], _zone_of(row["time_zone"]))
         return found
 
     def known(self, scopes: Collection[Scope]) -> Mapping[Scope, KnownAlert]:
@@ -156,8 +159,20 @@ class _Step:
                 at = time_of(change.triggered_at_ms)
                 cursor.execute(_TRIGGERED.encode(), (at, change.rule_id))
         # Of each rule and group what is known last.
-        last = {(change.rule_id, change.scope): change for change in changes}
-        cursor.executemany(_PUT_STATE, [_state_values(change) for change in last.values()])
+        last = {
+            (change.rule_id, change.scope): (change, change.after)
+            for change in changes
+            if change.after is not None
+        }
+        cursor.executemany(_PUT_STATE, [_state_values(*found) for found in last.values()])
+
+
+def _zone_of(name: str | None) -> tzinfo:
+    """The zone of this name; UTC where a project has none that anybody knows."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return UTC
 
 
 def _known_of(row: dict[str, Any]) -> KnownAlert:
@@ -193,8 +208,7 @@ def _row_values(row: HistoryRow) -> dict[str, Any]:
     }
 
 
-def _state_values(change: Change) -> dict[str, Any]:
-    after = change.after
+def _state_values(change: Change, after: KnownAlert) -> dict[str, Any]:
     return {
         "rule_id": change.rule_id,
         "scope": change.scope,

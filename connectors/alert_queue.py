@@ -137,12 +137,18 @@ SELECT id, %(channel_key)s, %(failures)s, %(failing_since)s, %(disabled_at)s, nu
 FROM alert_rules WHERE id = %(rule_id)s
 ON CONFLICT (rule_id, channel_key) DO UPDATE SET failures = excluded.failures,
     failing_since = excluded.failing_since, last_error = excluded.last_error,
-    disabled_at = CASE WHEN excluded.failures = 0 THEN NULL
+    -- An attempt that began before it was switched off says nothing about that.
+    disabled_at = CASE WHEN excluded.failures = 0
+            OR excluded.disabled_at IS NULL AND alert_channels.disabled_at <= %(off_at)s THEN NULL
         ELSE coalesce(excluded.disabled_at, alert_channels.disabled_at) END
 """
+# What waits for its chat's pause, or for the one before it in its alert, is not due.
 _NEXT = """
-SELECT min(next_attempt_at) AS due, count(*) AS waiting FROM alert_deliveries
-WHERE status = 'pending'
+SELECT count(*) AS waiting, min(greatest(d.next_attempt_at, l.held_until,
+    (SELECT max(e.next_attempt_at) FROM alert_deliveries e WHERE e.rule_id = d.rule_id
+        AND e.scope = d.scope AND e.channel_key = d.channel_key AND e.status = 'pending'
+        AND e.alert_id = d.alert_id AND e.sequence < d.sequence))) AS due
+FROM alert_deliveries d LEFT JOIN alert_lanes l ON l.lane = d.lane WHERE d.status = 'pending'
 """
 
 
@@ -236,6 +242,7 @@ def _values(claimed: Claimed, settlement: Settlement, now_ms: int) -> dict[str, 
         "failures": settlement.failures,
         "failing_since": time_of(settlement.failing_since_ms),
         "disabled_at": time_of(now_ms) if settlement.disables else None,
+        "off_at": time_of(claimed.disabled_at_ms),  # Before it was switched on again.
     }
 
 

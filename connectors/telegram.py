@@ -18,7 +18,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    StreamReader,
+    TCPConnector,
+)
 
 from connectors.sending import SENT, Attempt, failed, retry
 
@@ -28,7 +35,7 @@ ANSWER_BYTES_MAX = 64 * 1024
 CHAT_INTERVAL_S = 1.0
 MESSAGES_PER_S = 30
 CHATS_MAX = 10_000
-WAIT_S_MAX = 3_600
+WAIT_S_MAX = 86_400  # As long as a message is tried at all.
 # The same message will never be taken: wrong text, no such bot, thrown out, no such chat.
 _PERMANENT = frozenset({400, 401, 403, 404})
 
@@ -94,13 +101,26 @@ class TelegramSender:
                 headers={"Content-Type": "application/json"},
                 allow_redirects=False,
             ) as answer:
-                body = await answer.content.read(ANSWER_BYTES_MAX)
-                return attempt_of(answer.status, body)
+                return attempt_of(answer.status, await _read(answer.content))
         except TimeoutError:
             return retry("Telegram does not answer in time")
         except (ClientError, OSError) as error:
             # Not the text of the error: it may hold the URL, and the URL holds the token.
             return retry(f"Telegram does not answer: {type(error).__name__}")
+
+
+async def _read(content: StreamReader) -> bytes:
+    """The whole answer, however many pieces it comes in; no more than is needed of a long one.
+
+    What was taken and is not understood would be sent again.
+    """
+    body = bytearray()
+    while len(body) < ANSWER_BYTES_MAX:
+        piece = await content.read(ANSWER_BYTES_MAX - len(body))
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
 
 
 def attempt_of(status: int, body: bytes) -> Attempt:
@@ -116,7 +136,7 @@ def attempt_of(status: int, body: bytes) -> Attempt:
     if parameters.migrate_to_chat_id is not None:
         return failed(f"{told}; the group is now {parameters.migrate_to_chat_id}", status)
     if status == 429:
-        wait_s = min(max(parameters.retry_after or 1.0, 0.0), WAIT_S_MAX)
+        wait_s = min(max(parameters.retry_after or 1.0, 1.0), WAIT_S_MAX)
         return retry(told, status, round(wait_s * 1000))
     if status in _PERMANENT:
         return failed(told, status)

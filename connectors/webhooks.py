@@ -42,6 +42,7 @@ class WebhookSender:
     ) -> None:
         self._guard = guard
         self._clock_s = clock_s
+        self._timeout_s = timeout_s
         self._session: ClientSession = guard.session(timeout_s, min(timeout_s, CONNECT_TIMEOUT_S))
 
     async def close(self) -> None:
@@ -70,7 +71,8 @@ class WebhookSender:
         try:
             target = self._guard.check_url(url)
             if target.scheme != "https":
-                await self._guard.check_names(url)  # Only allowed networks may have it plain.
+                async with asyncio.timeout(self._timeout_s):
+                    await self._guard.check_names(url)  # Only allowed networks may have it plain.
             async with self._session.post(
                 target, data=body, headers=headers, allow_redirects=False
             ) as answer:

@@ -82,6 +82,7 @@ def build(
         claims,
         settings.dashboard_url,
         on_written=sender.wake,
+        late_after_ms=int(1000 * (settings.alert_delay_seconds + settings.alert_lag_seconds_max)),
         retry=RetryPolicy(seconds_max=settings.retry_seconds_max),
         is_stopping=is_stopping,
     )

@@ -74,7 +74,9 @@ class ChannelSenders:
         guard = OutboundGuard(settings.allowed_networks())
         self._webhooks = WebhookSender(guard, timeout_s=timeout_s)
 
-    async def send(self, channel: Channel, delivery_id: str, message: dict[str, Any]) -> Attempt:
+    async def send(
+        self, channel: Channel, delivery_id: str, message: dict[str, Any], now_ms: int
+    ) -> Attempt:
         """One attempt, whatever the channel."""
         match channel:
             case TelegramChannel():
@@ -84,7 +86,7 @@ class ChannelSenders:
             case WebhookChannel():
                 return await self._webhooks.send(
                     channel.url,
-                    channel.secrets,
+                    channel.secrets_at(now_ms),
                     delivery_id,
                     message["event"],
                     message["content"],
@@ -146,7 +148,9 @@ class Deliverer:
         assert rule is not None, "a rule that is gone is a reason not to send"
         with ATTEMPT_SECONDS.labels(claimed.channel_type).time():
             channel = channels_by_key(rule)[claimed.channel_key]
-            attempt = await self._senders.send(channel, claimed.delivery_id, claimed.message)
+            attempt = await self._senders.send(
+                channel, claimed.delivery_id, claimed.message, self._clock_ms()
+            )
         now_ms = self._clock_ms()
         if attempt.verdict is Verdict.SENT:
             return after_success(claimed, rule, attempt.status, now_ms)

@@ -21,7 +21,7 @@ from connectors.alert_outbox import AlertOutbox, OutboxStep, Scope
 from connectors.claims import Claims
 from connectors.kafka_log import BlockName, PositionStore, RecordProducer, Span
 from flows.core.alert_decisions import NOTHING_KNOWN, scope_of
-from flows.core.alert_outgoing import change_of
+from flows.core.alert_outgoing import LATE_AFTER_MS, change_of, end_of_gone
 from flows.core.alert_records import AlertBatch
 from flows.dead_letters import dead_letter
 from flows.retries import RetryPolicy, try_effect
@@ -54,17 +54,22 @@ class AlertWriter:
         dashboard_url: str,
         *,
         on_written: Callable[[], None] = lambda: None,
+        late_after_ms: int = LATE_AFTER_MS,
         retry: RetryPolicy | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """`on_written` is called when there may be something new to send."""
+        """`on_written` is called when there may be something new to send.
+
+        What is decided more than `late_after_ms` after it happened is told as late.
+        """
         self._outbox = outbox
         self._positions = positions
         self._dead_letters = dead_letters
         self._claims = claims
         self._dashboard_url = dashboard_url
         self._on_written = on_written
+        self._late_after_ms = late_after_ms
         self._retry = retry or RetryPolicy()
         self._is_stopping = is_stopping
         self._clock_ms = clock_ms
@@ -101,7 +106,9 @@ class AlertWriter:
         def take() -> None:
             now_ms = self._clock_ms()
             with self._outbox.step() as step:
-                changes[:] = changes_of(step, transitions, self._dashboard_url, now_ms)
+                changes[:] = changes_of(
+                    step, transitions, self._dashboard_url, now_ms, self._late_after_ms
+                )
                 step.write(changes)
 
         if transitions:
@@ -120,16 +127,27 @@ class AlertWriter:
 
 
 def changes_of(
-    step: OutboxStep, transitions: Sequence[AlertTransition], dashboard_url: str, now_ms: int
+    step: OutboxStep,
+    transitions: Sequence[AlertTransition],
+    dashboard_url: str,
+    now_ms: int,
+    late_after_ms: int = LATE_AFTER_MS,
 ) -> list[Change]:
-    """What the transitions change, each seeing those before it; rules that are gone say nothing."""
+    """What the transitions change, each seeing those before it.
+
+    Rules that are gone say nothing, but what they had open is over.
+    """
     rules = step.rules({transition.rule_id for transition in transitions})
     of_rules = [transition for transition in transitions if transition.rule_id in rules]
     known: dict[Scope, KnownAlert] = dict(
         step.known({(transition.rule_id, scope_of(transition)) for transition in of_rules})
     )
     changes: list[Change] = []
-    for transition in of_rules:
+    for transition in transitions:
+        if transition.rule_id not in rules:
+            over = end_of_gone(transition)
+            changes += () if over is None else (over,)
+            continue
         scope = (transition.rule_id, scope_of(transition))
         change = change_of(
             transition,
@@ -137,8 +155,9 @@ def changes_of(
             known.get(scope, NOTHING_KNOWN),
             dashboard_url,
             now_ms,
+            late_after_ms,
         )
-        if change is not None:
+        if change is not None and change.after is not None:
             known[scope] = change.after
             changes.append(change)
     return changes
@@ -146,7 +165,7 @@ def changes_of(
 
 def _count(batch: AlertBatch, changes: Sequence[Change]) -> None:
     for change in changes:
-        DECIDED.labels(change.after.last_kind).inc()
+        DECIDED.labels(change.kind).inc()
         if change.row is not None and change.row.suppressed_by:
             KEPT_BACK.labels(change.row.suppressed_by).inc()
     for poison in batch.poisons:

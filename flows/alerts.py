@@ -85,6 +85,9 @@ DROPPED = Gauge(
     "Signals not counted since the process began to hold their partition.",
     ["reason"],
 )
+LEFT_OUT = Gauge(
+    "gosight_alert_groups_left_out", "Groups that were not judged at the last T: too many."
+)
 
 RunPartition = PartitionRuns[SignalRecord, Transition]
 
@@ -99,6 +102,7 @@ class AlertPartitions:
         for name in (EVENTS, RESULTS):
             BEHIND.labels(name).set_function(partial(self._behind_s, name))
             HELD.labels(name).set_function(partial(self._rules_held, name))
+        LEFT_OUT.set_function(self._groups_left_out)
         for reason in AlertPartition.DROP_REASONS:
             DROPPED.labels(reason).set_function(partial(self._dropped, reason))
 
@@ -122,6 +126,9 @@ class AlertPartitions:
 
     def _rules_held(self, name: str) -> float:
         return float(sum(one.rules_held(name) for one in [*self._held.values()]))
+
+    def _groups_left_out(self) -> float:
+        return float(sum(one.groups_left_out() for one in [*self._held.values()]))
 
     def _dropped(self, reason: str) -> float:
         return float(sum(one.dropped(reason) for one in [*self._held.values()]))

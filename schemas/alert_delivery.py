@@ -6,6 +6,7 @@ Deciding is pure (`flows.core.alert_decisions`, `flows.core.alert_sending`), kee
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from typing import Any
 
@@ -38,10 +39,11 @@ class Status(StrEnum):
 
 
 class KnownRule(msgspec.Struct, frozen=True):
-    """A rule as it is now, and the name of its project."""
+    """A rule as it is now, and the name and time zone of its project."""
 
     rule: AlertRule
     project_name: str
+    zone: tzinfo = UTC
 
 
 class KnownAlert(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,12 +104,14 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """All that one transition changes. `after` is what is known of the rule and scope then.
 
-    `promotes` and `closes` name what to change: a history row, an alert; empty for none.
+    It is None if the rule is gone. `promotes` and `closes` name what to change: a history row, an
+    alert; empty for none.
     """
 
     rule_id: str
     scope: str
-    after: KnownAlert
+    kind: str
+    after: KnownAlert | None
     at_ms: int
     row: HistoryRow | None = None
     promotes: str = ""

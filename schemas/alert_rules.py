@@ -68,10 +68,19 @@ class TelegramChannel(msgspec.Struct, frozen=True, tag="telegram"):
 
 
 class WebhookChannel(msgspec.Struct, frozen=True, tag="webhook"):
-    """A receiver and its secrets, the one to sign with first; two while one replaces the other."""
+    """A receiver and its secrets, the one to sign with first; two while one replaces the other.
+
+    The old one ends by itself at `old_secret_until_ms`; None: when somebody takes it away.
+    """
 
     url: str
     secrets: tuple[str, ...] = ()
+    old_secret_until_ms: int | None = None
+
+    def secrets_at(self, now_ms: int) -> tuple[str, ...]:
+        """Those that sign then."""
+        until_ms = self.old_secret_until_ms
+        return self.secrets if until_ms is None or now_ms < until_ms else self.secrets[:1]
 
 
 Channel = TelegramChannel | WebhookChannel
@@ -317,4 +326,5 @@ def _webhook(config: Mapping[str, Any], path: str) -> WebhookChannel:
         or any(not isinstance(secret, str) or not 0 < len(secret) <= 512 for secret in secrets)
     ):
         raise RuleError(f"{path}.secret", "must be one text, or two in secrets")
-    return WebhookChannel(url, tuple(secrets))
+    until_ms = _time_ms(config.get("old_secret_until"), f"{path}.old_secret_until")
+    return WebhookChannel(url, tuple(secrets), until_ms)

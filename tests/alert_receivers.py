@@ -20,7 +20,10 @@ TOKEN = "12345:made-up-token"
 
 @dataclass(frozen=True)
 class Answer:
-    """What to say; `hangs` says nothing at all, `drips` sends its body a byte at a time."""
+    """What to say; `hangs` says nothing at all, `drips` sends blanks for ever.
+
+    `piece_bytes` cuts the body into pieces that are sent one by one; 0: it goes as a whole.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -28,6 +31,7 @@ class Answer:
     hangs: bool = False
     drips: bool = False
     closes: bool = False
+    piece_bytes: int = 0
     after_s: float = 0.0
 
 
@@ -110,7 +114,11 @@ class Receiver:
                 await response.write(b" ")
                 await asyncio.sleep(0.01)
             return response
-        await response.write(answer.body)
+        size = answer.piece_bytes or max(1, len(answer.body))
+        for start in range(0, len(answer.body), size):
+            await response.write(answer.body[start : start + size])
+            if answer.piece_bytes:
+                await asyncio.sleep(0.01)
         await response.write_eof()
         return response
 

@@ -56,7 +56,10 @@ class World:
     `raw` and `results` say something in sources of their own; `pass_to` lets all clocks go on.
     """
 
-    def __init__(self, *rules: AlertRule, in_force_s: float = -100_000) -> None:
+    def __init__(
+        self, *rules: AlertRule, in_force_s: float = -100_000, project_id: str = PROJECT
+    ) -> None:
+        self.project_id = project_id
         self.records: list[bytes] = []
         self.kept: dict[str, bytes] = {}
         self.offsets = dict.fromkeys((*RAW_SOURCES, *RESULT_SOURCES), 0)
@@ -88,7 +91,7 @@ class World:
         width = 16 if kind >= Kind.RAGE_CLICK else 8
         return SignalBatch(
             0,
-            PROJECT,
+            self.project_id,
             session(session_number),
             at(at_s if arrived_s is None else arrived_s),
             (dims or (path, "Firefox", "Norway", "desktop", "Linux"),),

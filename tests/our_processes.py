@@ -13,7 +13,7 @@ from pathlib import Path
 from standalone.ports import choose_port
 
 ROOT = Path(__file__).resolve().parents[1]
-FLOWS = ("storage", "behaviour", "results")
+FLOWS = ("storage", "behaviour", "results", "alerts", "alert_delivery")
 NAMES = ("gateway", *FLOWS, "api")
 
 

@@ -13,7 +13,7 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import quote
 
@@ -64,6 +64,7 @@ class Message:
     project_name: str
     dashboard_url: str
     told_at_ms: int
+    zone: tzinfo = UTC  # In which people are told the time.
 
     @property
     def alert_url(self) -> str:
@@ -204,10 +205,7 @@ def disabled_content(channel: DisabledChannel) -> dict[str, Any]:
 
 
 def value_text(metric: str, value: float) -> str:
-    """A value with its unit: counts whole, shares as 4.2%, times as 4210 ms, money as 12.50.
-
-    Money comes in hundredths.
-    """
+    """A value with its unit: counts whole, shares as 4.2%, times as 4210 ms, money as 12.50."""
     if not math.isfinite(value):
         return "none"
     if metric in RATE_METRICS:
@@ -215,7 +213,7 @@ def value_text(metric: str, value: float) -> str:
     if metric in MEAN_METRICS:
         return f"{value:.0f} ms"
     if metric == "revenue":
-        return f"{value / 100:.2f}"
+        return f"{value:.2f}"
     return f"{value:.0f}" if value == round(value) else f"{value:.2f}"
 
 
@@ -282,7 +280,7 @@ def _headline(message: Message) -> str:
 
 def _figures(message: Message) -> list[str]:
     transition = message.transition
-    at = datetime.fromtimestamp(transition.at_ms / 1000, UTC)
+    at = datetime.fromtimestamp(transition.at_ms / 1000, message.zone)
     value = (
         value_text(transition.metric, transition.value) if transition.HasField("value") else "none"
     )
@@ -290,7 +288,7 @@ def _figures(message: Message) -> list[str]:
         f"📊 <b>Metric:</b> {_safe(transition.metric)}",
         f"📈 <b>Value:</b> {value} in {window_text(transition.window_ms)}",
         f"🎯 <b>Threshold:</b> {html.escape(_threshold(transition), quote=False)}",
-        f"⏰ <b>Time:</b> {at:%H:%M:%S} UTC",
+        f"⏰ <b>Time:</b> {at:%H:%M:%S %Z}",
     ]
     if message.kind in (Kind.RESOLVED, Kind.STILL_FIRING):
         open_for = duration_text(transition.at_ms - transition.opened_at_ms)
@@ -324,7 +322,7 @@ def _late(message: Message) -> list[str]:
     if not message.transition.is_late:
         return []
     late = duration_text(message.told_at_ms - message.transition.at_ms)
-    return [f"⏳ <b>Late:</b> told {late} after it happened, the pipeline was behind"]
+    return [f"⏳ <b>Late:</b> told {late} after it happened, GoSight was behind"]
 
 
 def _recent(message: Message) -> list[str]:

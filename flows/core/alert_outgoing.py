@@ -45,6 +45,8 @@ from schemas.alert_delivery import (
 from schemas.alert_rules import AlertRule, Channel, TelegramChannel, WebhookChannel
 from schemas.v1.alerts_pb2 import AlertTransition
 
+# The delay and the lag that rules are given: see docs/alerts.md.
+LATE_AFTER_MS = 75_000
 DELIVERY_NAMESPACE = uuid.UUID("6a1f7f0b-52a5-5c0e-8c7e-0b1d7a3d9a11")
 
 
@@ -54,9 +56,17 @@ def change_of(
     known: KnownAlert,
     dashboard_url: str,
     now_ms: int,
+    late_after_ms: int = LATE_AFTER_MS,
 ) -> Change | None:
-    """What a transition changes; None if it was taken before."""
+    """What a transition changes; None if it was taken before.
+
+    One that comes here so long after its time is late, too, whoever was behind.
+    """
     rule = known_rule.rule
+    if now_ms - transition.at_ms > late_after_ms and not transition.is_late:
+        told, transition = transition, AlertTransition()
+        transition.CopyFrom(told)
+        transition.is_late = True
     decision = decide(transition, rule, known, now_ms)
     if decision.is_repeated:
         return None
@@ -64,6 +74,7 @@ def change_of(
     return Change(
         rule_id=transition.rule_id,
         scope=scope_of(transition),
+        kind=transition.kind,
         after=known_after(known, transition, decision, now_ms),
         at_ms=transition.at_ms,
         row=_row(transition, rule, decision),
@@ -71,6 +82,20 @@ def change_of(
         closes=transition.alert_id if decision.closes else "",
         deliveries=deliveries,
         triggered_at_ms=now_ms if deliveries and decision.message is not Kind.RESOLVED else 0,
+    )
+
+
+def end_of_gone(transition: AlertTransition) -> Change | None:
+    """What an end changes whose rule is gone: history must not call it open for ever."""
+    if transition.kind not in (Kind.RESOLVED, Kind.RELEASED):
+        return None
+    return Change(
+        rule_id=transition.rule_id,
+        scope=scope_of(transition),
+        kind=transition.kind,
+        after=None,
+        at_ms=transition.at_ms,
+        closes=transition.alert_id,
     )
 
 
@@ -155,6 +180,7 @@ def _deliveries(
         known_rule.project_name,
         dashboard_url,
         now_ms,
+        known_rule.zone,
     )
     for key in decision.channels:
         channel = channels[key]

@@ -20,7 +20,8 @@ def reason_not_to_send(claimed: Claimed, now_ms: int) -> Settlement | None:
     rule = claimed.rule
     if rule is None:
         return _given_up(claimed, Status.CANCELLED, "the rule is gone, or cannot be read")
-    if not rule.is_active:
+    # Who was told that it began is told that it is over, also when somebody switched the rule off.
+    if not rule.is_active and claimed.kind is not Kind.RESOLVED:
         return _given_up(claimed, Status.CANCELLED, "the rule is switched off")
     if claimed.channel_key not in channels_by_key(rule):
         return _given_up(claimed, Status.CANCELLED, "the channel is not in the rule any more")
@@ -65,8 +66,10 @@ def after_failure(
     """It did not arrive: later again, or never, and perhaps nothing goes there any more.
 
     A chat that asks for a pause (429) has not failed: its whole lane waits, and nothing is counted.
+    A webhook that does so has: its lane is a host, which others have receivers at, too.
     """
-    is_asked = http_status == 429 and wait_ms is not None
+    is_chat = claimed.channel_type == "telegram"
+    is_asked = is_chat and http_status == 429 and wait_ms is not None
     if is_asked and now_ms - claimed.created_at_ms <= AGE_MS_MAX:
         assert wait_ms is not None
         until_ms = now_ms + wait_ms
@@ -88,8 +91,10 @@ def after_failure(
             wait_ms=wait_ms,
             created_ms=claimed.created_at_ms,
         )
-    failures = claimed.failures + 1
-    since_ms = claimed.failing_since_ms if claimed.failures else now_ms
+    # What failed before it was switched off, and on again, is over.
+    before = 0 if claimed.disabled_at_ms else claimed.failures
+    failures = before + 1
+    since_ms = claimed.failing_since_ms if before else now_ms
     disables = is_gone or is_to_be_disabled(failures, since_ms, now_ms)
     notices = disabled_notices(claimed, failures, since_ms, error, now_ms) if disables else ()
     return Settlement(

@@ -16,6 +16,11 @@ _THREE_DECIMALS = frozenset(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"))
 AMOUNT_MAX = 1e13
 
 
+def hundredths(value: float | None) -> int:
+    """49.0 is 4900 in every currency, so that sums of them are whole numbers; see `minor_units`."""
+    return minor_units(value, "")
+
+
 def minor_units(value: float | None, currency: str) -> int:
     """49.0 USD is 4900; halves are rounded away from zero; what is no amount is 0."""
     if value is None or not math.isfinite(value) or abs(value) > AMOUNT_MAX:

@@ -20,6 +20,8 @@ import yaml
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+import flows.alert_delivery
+import flows.alerts
 import flows.behaviour
 import flows.results
 import flows.storage  # noqa: F401 - They declare the metrics of flows.
@@ -44,6 +46,10 @@ SEEN_AT_WORK = {
     "gosight_flow_state_bytes": {"flow"},
     "gosight_sessions_revisions_total": {"state"},
     "gosight_flow_block_duration_seconds_bucket": {"flow"},
+    "gosight_alert_clock_behind_seconds": {"clock"},
+    "gosight_alert_rules_held": {"clock"},
+    "gosight_alert_signals_dropped": {"reason"},
+    "gosight_alerts_overdue_seconds": set(),
 }
 Exposed = Mapping[str, set[str]]
 

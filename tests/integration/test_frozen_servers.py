@@ -38,6 +38,8 @@ NEEDED = {
     "storage": ({"kafka", "clickhouse"}, {"postgres", "redis"}),
     "behaviour": ({"kafka"}, {"postgres"}),
     "results": ({"kafka", "clickhouse"}, {"postgres", "redis"}),
+    "alerts": ({"kafka"}, {"postgres"}),
+    "alert_delivery": ({"kafka", "postgres"}, set[str]()),
     "api": ({"clickhouse", "postgres"}, {"redis"}),
 }
 

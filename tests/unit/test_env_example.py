@@ -49,7 +49,7 @@ UNUSED = {
     "results": FOR_EVENTS | FOR_MESSAGES | FOR_RULES,
     "storage": {"DETECTORS_DIR", "CLOCK_AHEAD_SECONDS_MAX"} | FOR_MESSAGES | FOR_RULES,
     "behaviour": {"BATCH_ROWS", "BATCH_SECONDS"} | FOR_MESSAGES | FOR_RULES,
-    "alert_delivery": {"BATCH_ROWS", "BATCH_SECONDS"} | FOR_EVENTS | FOR_RULES,
+    "alert_delivery": {"BATCH_ROWS", "BATCH_SECONDS"} | FOR_EVENTS,
 }
 # Secrets that not every installation has: without them a part does not work, and says so.
 OPTIONAL_SECRETS = frozenset({"TELEGRAM_BOT_TOKEN"})

@@ -64,18 +64,22 @@ class Baseline:
     def usual(self, at_ms: int) -> tuple[Usual, ...]:
         """What is usual for a window that ends at `at_ms`; none while too little is known.
 
-        With a week behind it there are several: of this time of the day with its neighbours, and of
-        each window around this time alone. What is unusual is so by all of them, so that a steep
-        daily peak, whose neighbours are low, is not.
+        There may be several: of this time of the day with its neighbours, or while that is not
+        known of the windows just before; and of each window around this time alone. What is unusual
+        is so by all of them, so that a steep daily peak, whose neighbours are low, is not.
         """
         days = [self._day(at_ms - day * DAY_MS) for day in range(1, DAYS + 1)]
-        if sum(map(bool, days)) >= DAYS_MIN:
-            alone = (0,) if self.is_aligned(at_ms) else (0, 1)
-            found = [usual_of([value for day in days for value in day.values()])]
-            found += [usual_of([day[n] for day in days if n in day], DAYS_MIN) for n in alone]
-            return tuple(one for one in found if one is not None)
-        before = usual_of(self._just_before(at_ms))
-        return () if before is None else (before,)
+        has_week = sum(map(bool, days)) >= DAYS_MIN
+        if has_week:
+            first = usual_of([value for day in days for value in day.values()])
+        else:
+            first = usual_of(self._just_before(at_ms))
+            if first is None:
+                return ()
+        alone = (0,) if self.is_aligned(at_ms) else (0, 1)
+        samples_min = DAYS_MIN if has_week else 1
+        found = [usual_of([day[n] for day in days if n in day], samples_min) for n in alone]
+        return tuple(one for one in (first, *found) if one is not None)
 
     def _day(self, at_ms: int) -> dict[int, float]:
         """The window of a day, and its neighbours by -1 and 1, as far as they are known."""

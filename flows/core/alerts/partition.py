@@ -143,6 +143,14 @@ class AlertPartition:
         """Rules that are held back now."""
         return len(self._held[name].told)
 
+    def groups_left_out(self) -> int:
+        """Groups of rules that were not judged at the last T, because there are too many."""
+        return sum(
+            run.groups_left_out
+            for engine in self._engines.values()
+            for run in [*engine.rules.values()]
+        )
+
     def dropped(self, reason: str) -> int:
         """What did not count: signals too late, of too many groups; transitions; spans not read."""
         books = [book for one in self._engines.values() for book in [*one.books.values()]]

@@ -89,6 +89,8 @@ class RuleRun:
         metric = METRIC_BY_NAME[rule.metric]
         self._samples_min = rule.min_sessions if metric.needs_samples else 0
         self._is_growing = _is_growing(rule)
+        self._is_falling = rule.condition_type == "absence" or rule.operator in ("<", "<=")
+        self.groups_left_out = 0  # At the last T: there were too many.
         self.asks_for_known = asks_for_known(rule)
         if rule.condition_type == "anomaly" and self.baseline is None:
             self.baseline = Baseline(rule.window_ms)
@@ -136,13 +138,15 @@ class RuleRun:
         return over
 
     def _groups(self, known: Iterable[Group]) -> list[Group]:
-        """Groups to look at, in order; of very many the largest."""
+        """Groups to look at, in order; of very many those nearest to what the rule asks for."""
         found = {*self.series.groups(), *(known if self.asks_for_known else ())}
-        if len(found) > GROUPS_EVALUATED_MAX:
-            largest = sorted(
-                found, key=lambda group: (-(self.series.measure(group)[0] or 0), group)
+        self.groups_left_out = max(0, len(found) - GROUPS_EVALUATED_MAX)
+        if self.groups_left_out:
+            sign = 1 if self._is_falling else -1
+            nearest = sorted(
+                found, key=lambda group: (sign * (self.series.measure(group)[0] or 0), group)
             )
-            found = set(largest[:GROUPS_EVALUATED_MAX])
+            found = set(nearest[:GROUPS_EVALUATED_MAX])
         return sorted(found | self.open.keys())
 
     def _judge(self, group: Group, at_ms: int, is_whole: bool, is_alive: bool) -> Verdict:

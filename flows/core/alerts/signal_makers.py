@@ -19,7 +19,7 @@ from flows.core.alerts.signals import (
     uuid_bytes,
 )
 from flows.core.insight import Insight
-from flows.core.money import minor_units
+from flows.core.money import hundredths
 from flows.core.session_event import Goal, SessionBatch, Vitals
 from flows.core.session_row import SessionRow
 
@@ -72,7 +72,7 @@ def signals_of_batch(
             if kind in wanted:
                 value = 0
                 if kind is Kind.PURCHASE and isinstance(body, Goal):
-                    value = minor_units(body.value, body.currency)
+                    value = hundredths(body.value)
                 signals.append((kind, at_ms, place, value, short_id(event.event_id)))
         elif isinstance(body, Vitals):
             ident = _view_id(event.visitor.page_view_id) or short_id(event.event_id)

@@ -65,11 +65,15 @@ class Simulation:
         run = engine.rules[self._rule.id]
         # What was before the first signal is not known to be nothing.
         run.from_ms = max(run.from_ms, self._first_ms - HEARD_MS)
-        is_falling = self._rule.operator in ("<", "<=") or self._rule.direction == "down"
+        rule, book = self._rule, engine.books[self._rule.project_id]
+        is_falling = rule.condition_type == "absence" or rule.operator in ("<", "<=")
+        is_falling = is_falling or rule.direction == "down"
         for top in range(self.from_ms // SLICE_MS + 1, self._end_ms // SLICE_MS + 1):
             engine.advance(top * SLICE_MS + DELAY_MS + 1, told.append)
             if top * SLICE_MS > self._start_ms:
-                groups = run.series.groups() if self._rule.group_by else ((),)
+                groups = {*run.series.groups()} if rule.group_by else {()}
+                if run.asks_for_known:
+                    groups |= {*book.known_groups(rule)}  # There may be nothing in them.
                 found = [
                     value for group in groups if (value := run.series.measure(group)[0]) is not None
                 ]

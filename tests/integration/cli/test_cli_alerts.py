@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +109,35 @@ async def test_a_rule_is_saved_tested_muted_and_shown(databases: RunningStack) -
         Webhook(secret).verify(target.received[1].body, target.received[1].headers)
 
 
+def channels(databases: RunningStack, rule_id: str) -> list[dict[str, Any]]:
+    """As they are stored."""
+    with psycopg.connect(databases.database_url) as connection:
+        row = connection.execute(
+            "SELECT channels FROM alert_rules WHERE id = %s", (rule_id,)
+        ).fetchone()
+    assert row is not None
+    found: list[dict[str, Any]] = row[0]
+    return found
+
+
 async def test_a_secret_is_replaced_without_a_gap(databases: RunningStack) -> None:
-    """Both sign until the end is called; then the old one does not."""
+    """Both sign for a day, or until the end is called; then the old one does not."""
     async with receiver(BOT_OK) as bot, receiver(OK) as target:
         command = Command(databases, bot)
         hook = {"type": "webhook", "url": target.url + "/"}
         saved = await command.json("save", "-", stdin=rule(hook))
         (old,) = saved["secrets"].values()
         (new,) = (await command.json("rotate-secret", saved["id"]))["secrets"].values()
+        # Saving the rule meanwhile neither ends the old one nor lets it live longer.
+        until = [one["old_secret_until"] for one in channels(databases, saved["id"])]
+        await command.json("save", "-", stdin=rule(hook, id=saved["id"], name="New"))
+        assert [one["old_secret_until"] for one in channels(databases, saved["id"])] == until
+        ends_in = datetime.fromisoformat(until[0]) - datetime.now(UTC)
+        assert timedelta(hours=23, minutes=58) < ends_in <= timedelta(hours=24)
         await command.json("test", saved["id"])
         await command.json("rotate-secret", saved["id"], "--finish")
         await command.json("test", saved["id"])
+        assert "old_secret_until" not in channels(databases, saved["id"])[0]
         both, one = target.received
         for secret in (old, new):
             Webhook(secret).verify(both.body, both.headers)
@@ -159,10 +178,14 @@ async def test_a_taken_sample_switches_a_channel_on(databases: RunningStack) -> 
             off = (
                 "SELECT count(*) FROM alert_channels WHERE disabled_at IS NOT NULL AND rule_id = %s"
             )
+            (row,) = [one for one in await command.json("list") if one["id"] == saved["id"]]
+            assert "(switched off 2" in row["channels"][0]
             await command.json("test", saved["id"], code=1)
             assert connection.execute(off.encode(), (saved["id"],)).fetchone() == (1,)
             await command.json("test", saved["id"])
             assert connection.execute(off.encode(), (saved["id"],)).fetchone() == (0,)
+            (row,) = [one for one in await command.json("list") if one["id"] == saved["id"]]
+            assert "off" not in row["channels"][0]
 
 
 @pytest.mark.parametrize(

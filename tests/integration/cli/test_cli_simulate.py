@@ -39,7 +39,9 @@ def test_a_rule_says_when_it_would_have_fired(store: Store, tmp_path: Path) -> N
     assert [NOON_MS + 10_000, 12] in found["values"]
     assert store.run("alerts", "simulate", path, *PERIOD)["firings"] == [firing]
     text = store.said("alerts", "simulate", path, *PERIOD)
-    assert "1 alerts from" in text
+    assert "Tried: sessions > 10 in 5m" in text
+    assert "1 alert; " in text
+    assert "▲" in text
     assert "█" in text
     assert "─" in text
 

@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import Webhook
 from connectors.alert_queue import LEASE_MS, AlertQueue
 from connectors.alert_tables import time_of
 from connectors.errors import RetryableError
+from connectors.webhook_signature import own_signature
 from schemas.alert_delivery import Settlement, Status
 from sql.migrate import migrate_up
 from tests.alert_receivers import BOT_OK, HANG, OK, Answer, bot_error, receiver
@@ -227,6 +228,22 @@ async def test_a_chat_that_asks_for_a_pause_gets_it(database: str) -> None:
     assert chats == ["-77", "-88", "-77", "-77"]
 
 
+async def test_what_has_to_wait_is_not_overdue(database: str) -> None:
+    """For its receiver's pause, or behind the beginning of its alert: nobody is to be called."""
+    async with (
+        receiver(bot_error(429, "Too Many Requests", retry_after=35)) as bot,
+        receiver(Answer(503)) as target,
+        alert_world(database, [webhook(target), telegram("-99")], bot_url=bot.url) as world,
+    ):
+        await world.hear("fired", "10:00")
+        world.take(world.transition("resolved", "10:00:05", "10:00"))
+        waiting, due_ms = world.queue.waiting()
+        assert waiting == 4
+        assert world.now_ms + 8_000 <= due_ms <= world.now_ms + 12_000
+        world.rows("DELETE FROM alert_deliveries WHERE channel_type = 'webhook' RETURNING id")
+        assert world.queue.waiting() == (2, world.now_ms + 35_000)
+
+
 async def test_a_claimed_message_of_a_frozen_process_goes_again(database: str) -> None:
     """Its lease runs out; until then nobody else takes it, and afterwards it has the same id."""
     async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
@@ -355,6 +372,22 @@ async def test_a_rule_that_is_gone_says_nothing(database: str) -> None:
         assert world.take(world.transition("held", "10:00")) == 0
 
 
+async def test_what_a_rule_had_open_is_over_when_it_is_deleted(database: str) -> None:
+    """Its history stays, and does not call it open for ever; nobody is told of it."""
+    async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
+        await world.hear("fired", "10:00")
+        await world.hear("held", "10:01")
+        world.rows("DELETE FROM alert_rules WHERE id = %s RETURNING id", world.rule_id)
+        await world.hear("resolved", "10:02", "10:00", value=None)
+        await world.hear("released", "10:03", "10:01")
+        rows = world.rows("SELECT * FROM alert_history WHERE project_id = %s", world.project_id)
+        assert {row["kind"]: row["resolved_at"] for row in rows} == {
+            "fired": time_of(at("10:02")),
+            "held": time_of(at("10:03")),
+        }
+        assert len(target.received) == 1
+
+
 async def test_a_channel_that_keeps_failing_is_switched_off(database: str) -> None:
     """After 20 failures in a row over an hour; the other channel is told, saving switches it on."""
     async with receiver(BOT_OK) as bot, receiver(Answer(404)) as target:
@@ -383,6 +416,49 @@ async def test_a_channel_that_keeps_failing_is_switched_off(database: str) -> No
             assert state["disabled_at"] is None
 
 
+async def test_a_channel_that_is_on_again_is_given_time(database: str) -> None:
+    """Saved and failing once it stays on; when it fails for as long again the others are told."""
+    async with receiver(BOT_OK) as bot, receiver(Answer(404)) as target:
+        channels = [webhook(target), telegram()]
+        async with alert_world(database, channels, bot_url=bot.url, cooldown_mins=0) as world:
+
+            async def fail(hour: int, count: int) -> None:
+                for number in range(count):
+                    when = f"{hour + number * 4 // 60}:{number * 4 % 60:02}"
+                    await world.hear("fired", when, group={"path": f"/{hour}/{number}"})
+
+            def notices() -> int:
+                return sum(got.document["text"].startswith("🔕") for got in bot.received)
+
+            await fail(10, 20)
+            assert (len(target.received), notices()) == (20, 1)
+            world.change_rule(updated_at=time_of(at("11:50")))
+            await fail(12, 19)
+            assert (len(target.received), notices()) == (39, 1)
+            await world.hear("fired", "13:20", group={"path": "/last"})
+            assert (len(target.received), notices()) == (40, 2)
+            await world.hear("fired", "13:30", group={"path": "/off"})
+            assert len(target.received) == 40
+
+
+async def test_a_busy_webhook_holds_up_nobody_else_on_its_host(database: str) -> None:
+    """429 with `Retry-After`: its own message waits, that of another project there goes."""
+    busy = Answer(429, {"Retry-After": "3600"})
+    async with (
+        receiver(busy, OK) as target,
+        alert_world(database, [webhook(target, "/one")]) as world,
+        alert_world(database, [webhook(target, "/two")]) as other,
+    ):
+        await world.hear("fired", "10:00")
+        assert world.deliveries() == [("webhook", "fired", "pending", 1)]
+        await other.hear("fired", "10:01")
+        assert other.deliveries() == [("webhook", "fired", "sent", 1)]
+        world.now_ms = at("10:59:59")
+        assert await world.send_due() == 0
+        world.now_ms = at("11:00")
+        assert await world.send_due() == 1
+
+
 async def test_a_burst_within_an_outage_switches_nothing_off(database: str) -> None:
     """Thirty failures within a minute are an outage, not a receiver that is gone."""
     async with receiver(Answer(404)) as target, alert_world(database, [webhook(target)]) as world:
@@ -400,6 +476,21 @@ async def test_a_target_that_is_gone_is_switched_off_at_once(database: str) -> N
         await world.hear("fired", "10:20")
         assert len(target.received) == 1
         assert [status for *_, status, _ in world.deliveries()] == ["failed", "cancelled"]
+
+
+async def test_an_old_secret_ends_by_itself(database: str) -> None:
+    """Until then both sign, from then on the new one alone; nobody has to think of it."""
+    old, new = SECRET, "whsec_" + "B" * 43 + "="
+    async with receiver(OK) as target:
+        hook = webhook(target, secrets=[new, old], old_secret_until="2026-01-31T10:30:00+00:00")
+        async with alert_world(database, [hook], cooldown_mins=0) as world:
+            for when in ("10:29:59", "10:30"):
+                await world.hear("fired", when, group={"path": f"/{when}"})
+    before, after = (got.headers["x-gosight-signature"].split(",") for got in target.received)
+    at_s = [int(got.headers["x-gosight-timestamp"]) for got in target.received]
+    bodies = [got.body for got in target.received]
+    assert before == [own_signature(secret, at_s[0], bodies[0]) for secret in (new, old)]
+    assert after == [own_signature(new, at_s[1], bodies[1])]
 
 
 async def test_a_target_that_hangs_holds_up_itself_only(database: str) -> None:
@@ -449,6 +540,41 @@ async def test_late_ones_are_marked(database: str) -> None:
             assert world.history()[0]["is_late"] is True
     assert "⏳ <b>Late:</b> told 59 min after" in bot.received[0].document["text"]
     assert target.received[0].document["alert"]["is_late"] is True
+
+
+async def test_what_delivery_itself_took_late_is_marked(database: str) -> None:
+    """It was down for an hour: what it finds in the topic did not happen just now."""
+    async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
+        world.now_ms = at("11:00")
+        world.take(world.transition("fired", "10:00", group={"path": "/then"}))
+        world.take(world.transition("fired", "10:58:50", group={"path": "/now"}))
+        await world.send_due()
+    told = {got.document["alert"]["group"]["path"]: got for got in target.received}
+    late = {path: got.document["alert"]["is_late"] for path, got in told.items()}
+    assert late == {"/then": True, "/now": False}
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [("Europe/Oslo", "11:00:00 CET"), ("Mars/Base", "10:00:00 UTC"), ("../x", "10:00:00 UTC")],
+)
+async def test_people_are_told_the_time_of_their_project(
+    database: str, zone: str, told: str
+) -> None:
+    """Programs get it as UTC; a zone that nobody knows is no reason to say nothing."""
+    async with (
+        receiver(BOT_OK) as bot,
+        receiver(OK) as target,
+        alert_world(database, [telegram(), webhook(target)], bot_url=bot.url) as world,
+    ):
+        world.rows(
+            "UPDATE projects SET settings = %s WHERE id = %s RETURNING id",
+            Jsonb({"timezone": zone}),
+            world.project_id,
+        )
+        await world.hear("fired", "10:00")
+    assert f"<b>Time:</b> {told}" in bot.received[0].document["text"]
+    assert target.received[0].document["alert"]["at"] == "2026-01-31T10:00:00.000Z"
 
 
 async def test_what_is_old_is_forgotten(database: str) -> None:

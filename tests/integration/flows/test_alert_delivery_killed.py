@@ -22,6 +22,7 @@ from psycopg.rows import dict_row
 
 from connectors.kafka_log import OutRecord
 from connectors.kafka_producer import KafkaRecordProducer
+from flows.core.alert_messages import iso_time
 from schemas.topics import ALERTS
 from schemas.v1.alerts_pb2 import AlertTransition
 from sql.migrate import migrate_up
@@ -191,6 +192,19 @@ async def test_sigkill_at_any_moment_loses_nothing(databases: RunningStack, tmp_
     history = rows(url, "SELECT * FROM alert_history")
     assert len(history) == GROUPS
     assert all(row["notification_sent"] and row["resolved_at"] is not None for row in history)
+    told = [got.document for got in moods.accepted]
+    alerts = {one["alert"]["id"]: one["alert"] for one in told if one["event"] == "alert.triggered"}
+    assert {
+        name: (one["value"], one["threshold"], one["group"]) for name, one in alerts.items()
+    } == {
+        str(row["id"]): (row["metric_value"], row["threshold"], row["context"]["group"])
+        for row in history
+    }
+    ends = {one["alert"]["id"]: one["alert"]["resolved_at"] for one in told
+            if one["event"] == "alert.resolved"}  # fmt: skip
+    assert ends == {
+        str(row["id"]): iso_time(round(row["resolved_at"].timestamp() * 1000)) for row in history
+    }
 
 
 async def test_a_message_arrives_within_a_second(databases: RunningStack, tmp_path: Path) -> None:

@@ -58,15 +58,23 @@ async def test_a_message_is_what_the_bot_api_wants() -> None:
     assert bot.received[1].document["message_thread_id"] == 7
 
 
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end() -> None:
+    """Half of it is no JSON, and what is not understood is sent again: the chat had it twice."""
+    async with receiver(Answer(200, body=BOT_OK.body, piece_bytes=7)) as bot:
+        assert await send(bot.url) == [Attempt(Verdict.SENT, 200)]
+
+
 async def test_too_many_requests_say_how_long() -> None:
     """`retry_after` becomes the time to wait; without one it is a second."""
     async with receiver(
         bot_error(429, "Too Many Requests: retry after 35", retry_after=35),
         bot_error(429, "Too Many Requests"),
+        bot_error(429, "Too Many Requests", retry_after=-3),
+        bot_error(429, "Too Many Requests", retry_after=20_000),  # A flood; not an hour.
     ) as bot:
-        first, second = await send(bot.url, "1", "2")
-    assert (first.verdict, first.wait_ms) == (Verdict.RETRY, 35_000)
-    assert (second.verdict, second.wait_ms) == (Verdict.RETRY, 1_000)
+        found = await send(bot.url, "1", "2", "3", "4")
+    assert {attempt.verdict for attempt in found} == {Verdict.RETRY}
+    assert [attempt.wait_ms for attempt in found] == [35_000, 1_000, 1_000, 20_000_000]
 
 
 @pytest.mark.parametrize(

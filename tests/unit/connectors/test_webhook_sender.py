@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import socket
+import threading
 import time
 from typing import Any
 
@@ -157,6 +159,25 @@ async def test_hanging_targets_are_left() -> None:
     assert attempt.verdict is Verdict.RETRY
     assert attempt.error == "no answer in time"
     assert time.monotonic() - began < 2
+
+
+async def test_a_name_that_takes_long_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is asked for before anything is connected to."""
+    ends = threading.Event()
+
+    def look_up(*_: Any, **__: Any) -> list[Any]:
+        ends.wait(10)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    began = time.monotonic()
+    try:
+        for url in ("http://slow.example/", "https://slow.example/"):
+            attempt = await post(url, timeout_s=0.2)
+            assert (attempt.verdict, attempt.error) == (Verdict.RETRY, "no answer in time")
+    finally:
+        ends.set()
+    assert time.monotonic() - began < 5
 
 
 async def test_an_endless_body_is_not_read() -> None:

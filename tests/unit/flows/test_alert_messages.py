@@ -212,7 +212,7 @@ def test_values_have_units() -> None:
     assert value_text("rage_clicks", 15.93) == "15.93"
     assert value_text("error_rate", 7.25) == "7.2%"
     assert value_text("avg_lcp", 4210.4) == "4210 ms"
-    assert value_text("revenue", 1250) == "12.50"
+    assert value_text("revenue", 12.5) == "12.50"
     assert value_text("errors", float("nan")) == "none"
     assert (window_text(300_000), window_text(3_600_000), window_text(5_400_000)) == (
         "5m", "1h", "90m",

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.core.alerts import partition
 from flows.core.alerts.metrics import Kind
-from flows.core.alerts.partition import LAG_MS_MAX, WAITING_MAX
 from flows.core.alerts.signals import Control, Report, SignalBatch
 from flows.core.alerts.source_clocks import RAW_SOURCES, RESULT_SOURCES
 from flows.core.alerts.transitions import Transition
 from schemas.alert_rules import AlertRule
-from tests.alert_worlds import DELAY_S, PROJECT, World, at, clock, rule, session
+from tests.alert_worlds import PROJECT, World, at, clock, rule, session
 
 END_S = 400
 
@@ -326,11 +327,24 @@ def test_what_claims_to_be_of_the_far_future_is_not_waited_for() -> None:
     assert world.progress.next_offset >= len(world.records) - 1
 
 
-def test_what_is_kept_back_has_a_bound() -> None:
+def test_what_is_kept_back_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is dropped, and counted."""
-    assert WAITING_MAX == 10_000
-    assert LAG_MS_MAX == 60_000
-    assert DELAY_S * 1_000 == 15_000
+    monkeypatch.setattr(partition, "WAITING_MAX", 3)
+    world = World(rule({"metric": "errors", "threshold": 0, "window": "1m", "group_by": ["path"]}))
+    world.evaluate(0)
+    world.control(wall_s=500)
+    for number in range(5):
+        second = 20 + 10 * number
+        world.raw([world.signal(Kind.ERROR, second, path=f"/{number}")], second)
+    for source in (*RESULT_SOURCES, *RAW_SOURCES):
+        world.put(world.report(source, (), 76, 500))
+    assert [kind for kind, _ in world.kinds()] == ["held"]
+    assert world.partition.dropped("waiting") == 2
+    for source in (*RESULT_SOURCES, *RAW_SOURCES):
+        world.put(world.report(source, (), 480, 500))
+    kept = [told.group for told in world.told if told.kind == "fired"]
+    assert kept == []  # Three ends came after them and are what is left.
+    assert [told.kind for told in world.told] == ["held", "released", *["resolved"] * 3]
 
 
 def test_records_of_the_partition_come_back_as_they_were() -> None:

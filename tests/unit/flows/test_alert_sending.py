@@ -66,6 +66,7 @@ def failure(claimed: Claimed, now_ms: int = NOW, **changes: Any) -> Settlement:
         ({}, None),
         ({"rule": None}, Status.CANCELLED),
         ({"rule": make_rule(is_active=False)}, Status.CANCELLED),
+        ({"rule": make_rule(is_active=False), "kind": Kind.RESOLVED, "is_told": True}, None),
         ({"rule": make_rule(channels=(CHAT,))}, Status.CANCELLED),
         ({"disabled_at_ms": NOW - 1}, Status.CANCELLED),
         ({"disabled_at_ms": 1}, None),  # The rule was saved after that.
@@ -122,14 +123,32 @@ def test_a_longer_pause_that_was_asked_for_is_kept() -> None:
 
 
 def test_too_many_requests_are_not_a_failure() -> None:
-    """The lane waits, nothing is counted; but not for ever."""
-    found = failure(make_claimed(attempts=5), status=429, wait_ms=35_000)
+    """The chat's lane waits, nothing is counted; but not for ever."""
+    chat = {"channel_type": "telegram", "channel_key": channel_key(CHAT), "lane": "telegram:-1001"}
+    found = failure(make_claimed(attempts=5, **chat), status=429, wait_ms=35_000)
     assert (found.status, found.attempts, found.failures) == (Status.PENDING, 5, None)
     assert found.hold_lane_until_ms == found.next_attempt_ms == NOW + 35_000
-    late = failure(make_claimed(), NOW + AGE_MS_MAX + 1, status=429, wait_ms=35_000)
+    late = failure(make_claimed(**chat), NOW + AGE_MS_MAX + 1, status=429, wait_ms=35_000)
     assert late.status is Status.FAILED
     # Without a time it is a failure as any other.
-    assert failure(make_claimed(), status=429).attempts == 1
+    assert failure(make_claimed(**chat), status=429).attempts == 1
+
+
+@pytest.mark.parametrize("wait_ms", [0, 35_000, HOUR_MS])
+def test_a_webhook_that_asks_for_a_pause_has_failed(wait_ms: int) -> None:
+    """`Retry-After: 0` is no reason to call it again and again, nor one to make others wait."""
+    found = failure(make_claimed(), status=429, wait_ms=wait_ms)
+    assert (found.status, found.attempts, found.failures) == (Status.PENDING, 1, 1)
+    assert found.next_attempt_ms >= NOW + max(8_000, wait_ms)
+    assert found.hold_lane_until_ms == 0
+
+
+def test_a_channel_that_is_on_again_begins_to_count_anew() -> None:
+    """Its first failure does not switch it off, and the next time is told under other names."""
+    since = NOW - 2 * FAILING_MS_MIN
+    off = {"failures": FAILURES_MAX, "failing_since_ms": since}
+    found = failure(make_claimed(**off, disabled_at_ms=since + FAILING_MS_MIN))
+    assert (found.disables, found.failures, found.failing_since_ms) == (False, 1, NOW)
 
 
 def test_channels_are_switched_off_after_failures_over_time() -> None:

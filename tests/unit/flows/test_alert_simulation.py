@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
+import msgspec
 import pytest
 
+from cli.alert_report import question, simulation_lines
+from cli.alert_simulation import Firing, SimulationReport
+from cli.alert_test import sample_of
 from flows.core.alerts.chart import text_chart
 from flows.core.alerts.metrics import Kind
 from flows.core.alerts.simulation import Simulation
 from schemas.alert_rules import AlertRule
-from tests.alert_worlds import World, at, rule
+from tests.alert_worlds import PROJECT, World, at, rule
 
 RULES = [
     rule({"metric": "errors", "threshold": 5, "window": "2m", "group_by": ["path"]}),
@@ -77,10 +82,11 @@ def test_the_chart_shows_values_and_the_bound() -> None:
     """Bars from zero to the largest value; dashes at the bound where no bar is."""
     lines = text_chart([0, 1, 2, 4, 8, 8, None, 0], 4, width=8, height=4)
     assert [line[9:] for line in lines] == [
-        "│    ██  ".replace("│", "┤"),
-        "│    ██  ",
+        "┤    ██",
+        "│    ██",
         "┤───███──",
-        "│ ▄████  ",
+        "│ ▄████",
+        "└────────",
     ]
     assert lines[0].strip().startswith("8")
     assert lines[2].strip().startswith("4")
@@ -90,5 +96,81 @@ def test_an_empty_chart_has_no_lines_and_many_values_share_columns() -> None:
     """The largest of a column counts."""
     assert text_chart([], None) == []
     lines = text_chart([1.0, 0.0] * 500, None, width=10, height=1)
-    assert [line[10:] for line in lines] == ["█" * 10]
-    assert text_chart([None, None], 3.0, height=1) == ["       3 ┤──"]
+    assert [line[10:] for line in lines] == ["█" * 10, "─" * 10]
+    assert text_chart([None, None], 3.0, height=1) == ["       3 ┤──", "       0 └──"]
+
+
+def test_the_chart_of_what_falls_shows_where_it_fell() -> None:
+    """The smallest of a column counts, or a dip would be hidden by what is around it."""
+    lines = text_chart([8, 8, 0, 8, 8, 8, 8, 8], None, is_low=True, width=4, height=1)
+    assert lines[0] == "       8 ┤█ ██"
+
+
+def test_what_fired_is_marked_in_its_column() -> None:
+    """Each place in exactly one column, also where a column has more places than another."""
+    lines = text_chart([1.0] * 7, None, marked=[0, 3, 6], width=3, height=1)
+    assert lines[-1] == "          ▲▲▲"
+    for place in range(100):
+        (mark,) = text_chart([1.0] * 100, None, marked=[place], width=7)[-1:]
+        column = len(mark) - 11
+        assert column * 100 // 7 <= place < (column + 1) * 100 // 7
+
+
+def test_a_report_says_what_was_asked_and_what_came_of_it() -> None:
+    """The question in words, values with their units, the end of each alert as it lasted."""
+    tried = rule({"metric": "avg_lcp", "operator": "<", "threshold": 900, "group_by": ["path"]})
+    firing = Firing(at(100), at(400), {"path": "/a"}, 850.4, 900, "warning", (("/a", 3),), 2, "id")
+    values = tuple((at(10 * n), 1_000.0) for n in range(1, 61))
+    report = SimulationReport(PROJECT, at(0), at(600), "avg_lcp", 1_234, 0.2, (firing,), values)
+    lines = list(simulation_lines(report, tried))
+    assert lines[0] == "A rule: avg_lcp < 900 ms in 5m, by path"
+    assert lines[-1] == "1 alert; 1,234 signals were evaluated in 0.2 s"
+    assert "smallest value of each 10 s, of the group nearest to the bound" in lines[-3]
+    assert lines[-5] == " " * 19 + "▲"
+    silent = msgspec.structs.replace(
+        report, firings=(), values=tuple((at_ms, None) for at_ms, _ in values)
+    )
+    assert list(simulation_lines(silent, tried))[-2:] == [
+        "avg_lcp never had a value: it needs 10 sessions or reports in a window",
+        "It would not have fired; 1,234 signals were evaluated in 0.2 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "fields", "words"),
+    [
+        ({}, {}, "rage_clicks > 10 in 5m"),
+        ({"metric": "revenue", "operator": "<=", "threshold": 99.5, "window": "24h"}, {},
+         "revenue <= 99.50 in 24h"),
+        ({"metric": "pageviews"}, {"condition_type": "absence"}, "no pageviews in 5m"),
+        ({"direction": "both", "filters": {"path": "/a*", "os": "iOS"}},
+         {"condition_type": "anomaly"},
+         "rage_clicks unusual by 4 steps in 5m, only path /a*, os iOS"),
+    ],
+)  # fmt: skip
+def test_questions_are_told_in_words(
+    condition: dict[str, Any], fields: dict[str, Any], words: str
+) -> None:
+    """So that whoever reads the chart knows what was asked."""
+    assert question(rule(condition, **fields)) == words
+
+
+@pytest.mark.parametrize(
+    ("condition", "fields", "value", "bound"),
+    [
+        ({"operator": ">", "threshold": 10}, {}, 11, 10),
+        ({"operator": "<", "threshold": 4_000}, {}, 3_600, 4_000),
+        ({"operator": "==", "threshold": 3}, {}, 3, 3),
+        ({"metric": "error_rate", "operator": ">", "threshold": 99.5}, {}, 100, 99.5),
+        ({}, {"condition_type": "absence"}, 0, 0),
+        ({}, {"condition_type": "anomaly"}, 42, 20),
+        ({"direction": "down"}, {"condition_type": "anomaly"}, 4, 20),
+    ],
+)
+def test_a_sample_is_one_that_the_rule_could_send(
+    condition: dict[str, Any], fields: dict[str, Any], value: float, bound: float
+) -> None:
+    """Not a value above the bound of a rule that asks for less."""
+    sample = sample_of(rule(condition, **fields), at(3))
+    assert (sample.value, sample.threshold) == (value, bound)
+    assert sample.recent_values[-1] == value

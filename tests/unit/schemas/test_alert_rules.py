@@ -64,6 +64,18 @@ def test_older_spellings_are_read() -> None:
     assert rule.updated_at_ms == 1_767_225_600_000
 
 
+def test_an_old_secret_ends_at_its_time() -> None:
+    """Until then both sign; without a time it ends when somebody takes it away."""
+    hook = {"type": "webhook", "url": "https://a.example/x", "secrets": ["new", "old"]}
+    until = {**hook, "old_secret_until": "2026-01-01T00:00:00+00:00"}
+    ends, stays = read_rule(document(channels=[until, hook])).channels
+    assert isinstance(ends, WebhookChannel)
+    assert isinstance(stays, WebhookChannel)
+    assert ends.secrets_at(1_767_225_599_999) == ("new", "old")
+    assert ends.secrets_at(1_767_225_600_000) == ("new",)
+    assert stays.secrets_at(1_767_225_600_000) == ("new", "old")
+
+
 @pytest.mark.parametrize(
     ("text", "window_ms"), [("1m", 60_000), ("10m", 600_000), ("24h", 86_400_000)]
 )
