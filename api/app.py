@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import Histogram
 
+from api.access import Access
 from api.auth import CALLER, authorize
 from api.errors import ApiError, ErrorCode, error_answer, from_http_error
 from api.routes import ROUTES, Route
@@ -43,13 +44,13 @@ def create_app(services: Services) -> web.Application:
 
 
 def _guarded(route: Route) -> Handler:
-    """The route's handler behind the permission that the table names."""
-    permission = route.permission
-    if permission is None:
+    """The route's handler behind the role that the table names."""
+    access = route.access
+    if access is Access.PUBLIC:
         return route.handler
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        request[CALLER] = await authorize(request, permission)
+        request[CALLER] = await authorize(request, access)
         return await route.handler(request)
 
     return handle

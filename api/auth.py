@@ -15,6 +15,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from api.access import Access
 from api.errors import ApiError, ErrorCode
 from api.services import SERVICES, KeyFinder
 from schemas.records import ProjectKey
@@ -25,16 +26,16 @@ _KEY_FORM = re.compile(r"gs_(?:live|test|api)_[0-9A-Za-z]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller that may use one project."""
+    """A caller that may use one project, and as what."""
 
     project_id: str
-    permissions: frozenset[str]
+    role: Access
 
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 
-async def authorize(request: web.Request, permission: str) -> Caller:
+async def authorize(request: web.Request, access: Access) -> Caller:
     """The caller of a request under `/api/v1/projects/{project_id}`.
 
     Raises:
@@ -45,9 +46,18 @@ async def authorize(request: web.Request, permission: str) -> Caller:
     key = await _find_key(services.keys, _presented_key(request), services.now_ms())
     if _project_id(request) != key.project_id:
         raise ApiError(ErrorCode.NOT_FOUND, "there is no such project")
-    if permission not in key.permissions and "admin" not in key.permissions:
-        raise ApiError(ErrorCode.FORBIDDEN, f"this key has no permission to {permission}")
-    return Caller(key.project_id, key.permissions)
+    role = _role_of(key)
+    if role < access:
+        raise ApiError(
+            ErrorCode.FORBIDDEN, f"this key is not allowed what a {access.name.lower()} is"
+        )
+    return Caller(key.project_id, role)
+
+
+def _role_of(key: ProjectKey) -> Access:
+    if "admin" in key.permissions:
+        return Access.ADMIN
+    return Access.VIEWER if "read" in key.permissions else Access.PUBLIC
 
 
 def _presented_key(request: web.Request) -> str:
