@@ -7,41 +7,17 @@ every role is made from this table alone. Parts of it stand beside their handler
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from aiohttp.typedefs import Handler
-from pydantic import BaseModel
-
 from api import service_handlers
 from api.access import Access
+from api.accounts.routes import ACCOUNT_ROUTES
 from api.events_handler import events
 from api.ledger_handler import ledger
 from api.overview_handler import overview
+from api.route import BASE, PROJECT, Route
 
-BASE = "/api/v1"
-PROJECT = BASE + "/projects/{project_id}"
+__all__ = ["BASE", "PROJECT", "READ_ROUTES", "ROUTES", "Route"]
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One call of the API.
-
-    `parameters`, `body` and `answer` are the models of the query, of the request's JSON and of the
-    answer's `data`; None where there is none, or nothing but a file.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    access: Access = Access.PUBLIC
-    summary: str = ""
-    parameters: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    answer: type[BaseModel] | None = None
-    status: int = 200
-
-
-ROUTES: tuple[Route, ...] = (
+READ_ROUTES: tuple[Route, ...] = (
     Route("GET", "/health", service_handlers.health),
     Route("GET", "/ready", service_handlers.ready),
     Route("GET", "/metrics", service_handlers.metrics),
@@ -49,3 +25,4 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", PROJECT + "/ledger", ledger, Access.VIEWER),
     Route("GET", PROJECT + "/events", events, Access.VIEWER),
 )
+ROUTES: tuple[Route, ...] = (*READ_ROUTES, *ACCOUNT_ROUTES)
