@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler
 from prometheus_client import Histogram
 
 from api.access import Access
+from api.accounts.public_handlers import PUBLIC_TOTALS, PublicTotalsCache
 from api.accounts.services import ACCOUNTS, AccountServices
 from api.auth import ALLOWANCE, CALLER, authorize, take_for_address
 from api.cors import allow_origin, answer_preflight
@@ -52,6 +53,7 @@ def create_app(services: Services, accounts: AccountServices | None = None) -> w
     app[SERVICES] = services
     if accounts is not None:
         app[ACCOUNTS] = accounts
+    app[PUBLIC_TOTALS] = PublicTotalsCache()
     app.cleanup_ctx.append(watch_dependencies)
     for route in ROUTES if accounts is not None else READ_ROUTES:
         app.router.add_route(route.method, route.path, _guarded(route))

@@ -11,7 +11,7 @@ SLUG_CHARS_MAX = 80
 def slug_of(name: str) -> str:
     """A name as it can stand in a URL: lower-case letters, digits and single hyphens."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return slug[:SLUG_CHARS_MAX] or "project"
+    return slug[:SLUG_CHARS_MAX].strip("-") or "project"
 
 
 def free_slug(wanted: str, taken: Container[str]) -> str:

@@ -70,7 +70,8 @@ Zone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
 Currency = Annotated[str, StringConstraints(pattern=r"^([A-Z]{3})?$")]
 WebAddress = Annotated[str, StringConstraints(max_length=500), AfterValidator(_web_address)]
 Role = Annotated[str, StringConstraints(pattern=f"^({'|'.join(_ROLES)})$")]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]
+SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+Slug = Annotated[str, StringConstraints(pattern=rf"^{SLUG.pattern}$", max_length=100)]
 
 
 def _moment_text(at: datetime) -> str:

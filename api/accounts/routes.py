@@ -22,6 +22,7 @@ from api.accounts.me_models import (
     Profile,
     ProfileBody,
 )
+from api.accounts.project_routes import MEMBER_ROUTES, PROJECT_ROUTES, SHARED_ROUTES
 from api.rate_limits import PER_ADDRESS, PER_ADDRESS_AUTH
 from api.route import BASE, Route
 
@@ -156,4 +157,10 @@ ME_ROUTES = (
         is_personal=True,
     ),
 )
-ACCOUNT_ROUTES: tuple[Route, ...] = (*AUTH_ROUTES, *ME_ROUTES)
+ACCOUNT_ROUTES: tuple[Route, ...] = (
+    *AUTH_ROUTES,
+    *ME_ROUTES,
+    *PROJECT_ROUTES,
+    *MEMBER_ROUTES,
+    *SHARED_ROUTES,
+)
