@@ -21,11 +21,13 @@ from api.accounts.services import ACCOUNTS, AccountServices
 from api.auth import ALLOWANCE, CALLER, authorize, take_for_address
 from api.cors import allow_origin, answer_preflight
 from api.errors import ApiError, ErrorCode, error_answer, from_http_error
-from api.routes import BASE, READ_ROUTES, ROUTES, Route
+from api.openapi import build_document
+from api.openapi_handlers import OPENAPI, encode_document
+from api.routes import BASE, DATA_ROUTES, ROUTES, Route
 from api.service_handlers import watch_dependencies
 from api.services import SERVICES, Services
 from connectors.errors import RetryableError
-from connectors.telemetry import get_logger
+from connectors.telemetry import get_logger, gosight_version
 
 BODY_BYTES_MAX = 1024 * 1024  # Source: api.md, section 1.
 DURATION = Histogram(
@@ -55,7 +57,9 @@ def create_app(services: Services, accounts: AccountServices | None = None) -> w
         app[ACCOUNTS] = accounts
     app[PUBLIC_TOTALS] = PublicTotalsCache()
     app.cleanup_ctx.append(watch_dependencies)
-    for route in ROUTES if accounts is not None else READ_ROUTES:
+    routes = ROUTES if accounts is not None else DATA_ROUTES
+    app[OPENAPI] = encode_document(build_document(routes, gosight_version()))
+    for route in routes:
         app.router.add_route(route.method, route.path, _guarded(route))
     return app
 

@@ -7,22 +7,26 @@ every role is made from this table alone. Parts of it stand beside their handler
 
 from __future__ import annotations
 
-from api import service_handlers
+from api import openapi_handlers, service_handlers
 from api.access import Access
 from api.accounts.routes import ACCOUNT_ROUTES
 from api.events_handler import events
 from api.ledger_handler import ledger
+from api.openapi import OPENAPI_PATH
 from api.overview_handler import overview
 from api.route import BASE, PROJECT, Route
 
-__all__ = ["BASE", "PROJECT", "READ_ROUTES", "ROUTES", "Route"]
+__all__ = ["BASE", "DATA_ROUTES", "PROJECT", "ROUTES", "Route"]
 
-READ_ROUTES: tuple[Route, ...] = (
+DATA_ROUTES: tuple[Route, ...] = (
     Route("GET", "/health", service_handlers.health),
     Route("GET", "/ready", service_handlers.ready),
     Route("GET", "/metrics", service_handlers.metrics),
+    Route("GET", OPENAPI_PATH, openapi_handlers.openapi, summary="The OpenAPI document"),
+    Route("GET", "/api/docs", openapi_handlers.docs_page),
+    Route("GET", "/api/docs/{file}", openapi_handlers.docs_file),
     Route("GET", PROJECT + "/overview", overview, Access.VIEWER),
     Route("GET", PROJECT + "/ledger", ledger, Access.VIEWER),
     Route("GET", PROJECT + "/events", events, Access.VIEWER),
 )
-ROUTES: tuple[Route, ...] = (*READ_ROUTES, *ACCOUNT_ROUTES)
+ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)

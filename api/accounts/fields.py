@@ -19,6 +19,7 @@ from pydantic import (
     RootModel,
     SecretStr,
     StringConstraints,
+    WithJsonSchema,
 )
 
 from api.access import Access
@@ -79,8 +80,14 @@ def _moment_text(at: datetime) -> str:
 
 
 Moment = Annotated[
-    AwareDatetime, PlainSerializer(_moment_text, return_type=str, when_used="json-unless-none")
+    AwareDatetime,
+    PlainSerializer(_moment_text, return_type=str, when_used="json-unless-none"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
+
+
+# Of a field that a change may leave out; `model_fields_set` tells. A default would be documented.
+UNNAMED: Any = Field(default_factory=lambda: None)
 
 
 class Answer(BaseModel):

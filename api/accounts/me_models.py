@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, RootModel
 
-from api.accounts.fields import Answer, Currency, Line, Moment, WebAddress, Zone
+from api.accounts.fields import UNNAMED, Answer, Currency, Line, Moment, WebAddress, Zone
 from api.bodies import Body
 
 Scope = Literal["read", "write"]
@@ -16,10 +16,10 @@ Scope = Literal["read", "write"]
 class ProfileBody(Body):
     """PATCH /me; what is not named stays. An avatar of null takes it away."""
 
-    name: Line = ""
-    avatar_url: WebAddress | None = None
-    timezone: Zone = "UTC"
-    currency: Currency = ""
+    name: Line = UNNAMED
+    avatar_url: WebAddress | None = UNNAMED
+    timezone: Zone = UNNAMED
+    currency: Currency = UNNAMED
 
 
 class ApiTokenBody(Body):

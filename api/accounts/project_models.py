@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, RootModel, StringConstraints
 
-from api.accounts.fields import Answer, Line, Moment, Role
+from api.accounts.fields import UNNAMED, Answer, Line, Moment, Role
 from api.bodies import Body
 
 DOMAINS_MAX = 100
@@ -41,9 +41,9 @@ class NewProjectBody(Body):
 class ProjectBody(Body):
     """PATCH :pid; what is not named stays. Settings merge key by key, null takes a key away."""
 
-    name: Line = ""
-    allowed_domains: Domains = Field(default_factory=list)
-    settings: dict[str, Any] = Field(default_factory=dict)
+    name: Line = UNNAMED
+    allowed_domains: Domains = UNNAMED
+    settings: dict[str, Any] = UNNAMED
 
 
 class KeyBody(Body):

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, RootModel, StringConstraints
 
-from api.accounts.fields import Answer, Line, Moment, Slug
+from api.accounts.fields import UNNAMED, Answer, Line, Moment, Slug
 from api.bodies import Body
 from api.parameters import NoParameters
 
@@ -45,9 +45,9 @@ class NewFilterBody(Body):
 class FilterBody(Body):
     """PATCH :pid/filters/:id; what is not named stays."""
 
-    name: Line = ""
-    filter: Filter = Field(default_factory=dict)
-    is_shared: bool = False
+    name: Line = UNNAMED
+    filter: Filter = UNNAMED
+    is_shared: bool = UNNAMED
 
 
 class SavedFilter(Answer):
@@ -85,9 +85,9 @@ class NewNoteBody(Body):
 class NoteBody(Body):
     """PATCH :pid/notes/:id; what is not named stays."""
 
-    content: Content = ""
-    note_date: date = date(1970, 1, 1)
-    tags: Tags = Field(default_factory=list)
+    content: Content = UNNAMED
+    note_date: date = UNNAMED
+    tags: Tags = UNNAMED
 
 
 class Note(Answer):
