@@ -56,7 +56,7 @@ _RETRY_AFTER_S = 5
 class ApiError(Exception):
     """The request gets an error answer; the message is for a person and names no internals.
 
-    `retry_after_s` tells when to try again.
+    `retry_after_s` tells when to try again, `allow` which methods the path has.
     """
 
     def __init__(
@@ -66,12 +66,14 @@ class ApiError(Exception):
         details: Mapping[str, str] | None = None,
         *,
         retry_after_s: float = 0.0,
+        allow: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.details = dict(details or {})
         self.retry_after_s = retry_after_s
+        self.allow = allow
 
 
 def error_answer(error: ApiError) -> web.Response:
@@ -83,6 +85,8 @@ def error_answer(error: ApiError) -> web.Response:
         headers["Retry-After"] = str(_RETRY_AFTER_S)
     if error.retry_after_s > 0:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if error.allow:
+        headers["Allow"] = error.allow
     if error.code is ErrorCode.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
     body = {
@@ -97,4 +101,6 @@ def from_http_error(error: web.HTTPException) -> ApiError:
     code = _CODE_BY_STATUS.get(error.status, ErrorCode.VALIDATION_ERROR)
     if error.status >= 500:
         code = ErrorCode.INTERNAL_ERROR
-    return ApiError(code, error.reason or "the request cannot be answered")
+    # Of a wrong method: RFC 9110, section 15.5.6.
+    allow = error.headers.get("Allow", "")
+    return ApiError(code, error.reason or "the request cannot be answered", allow=allow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiohttp import web
@@ -59,18 +59,30 @@ def _web_address(text: str) -> str:
     return text
 
 
+# Patterns in `json_schema_extra` tell in the document what the validators check.
 Line = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
     AfterValidator(_line),
+    Field(json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}),
 ]
-Email = Annotated[str, StringConstraints(max_length=254), AfterValidator(_email)]
+Email = Annotated[
+    str,
+    StringConstraints(max_length=254),
+    AfterValidator(_email),
+    Field(json_schema_extra={"format": "email"}),
+]
 NewPassword = Annotated[SecretStr, Field(min_length=10, max_length=128)]
 OldPassword = Annotated[SecretStr, Field(min_length=1, max_length=1_024)]
 Zone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
 Currency = Annotated[str, StringConstraints(pattern=r"^([A-Z]{3})?$")]
-WebAddress = Annotated[str, StringConstraints(max_length=500), AfterValidator(_web_address)]
-Role = Annotated[str, StringConstraints(pattern=f"^({'|'.join(_ROLES)})$")]
+WebAddress = Annotated[
+    str,
+    StringConstraints(max_length=500),
+    AfterValidator(_web_address),
+    Field(json_schema_extra={"format": "uri", "pattern": "^https?://"}),
+]
+Role = Literal["viewer", "member", "admin", "owner"]
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 Slug = Annotated[str, StringConstraints(pattern=rf"^{SLUG.pattern}$", max_length=100)]
 
@@ -94,9 +106,6 @@ class Answer(BaseModel):
     """Data of an answer; fields of a row that are not named stay inside."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, from_attributes=True)
-
-
-AnswerT = TypeVar("AnswerT", bound=Answer)
 
 
 class Nothing(RootModel[None]):

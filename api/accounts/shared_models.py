@@ -19,7 +19,10 @@ FilterType = Literal["sessions", "events", "errors"]
 _Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 _Text = Annotated[str, Field(max_length=1_024)]
 _Value = _Text | bool | int | float | Annotated[list[_Text], Field(max_length=100)] | None
-Filter = Annotated[dict[_Key, _Value], Field(max_length=50)]
+Filter = Annotated[
+    dict[_Key, _Value],
+    Field(max_length=50, json_schema_extra={"additionalProperties": False}),
+]
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50)]
 
 
@@ -29,7 +32,11 @@ def _written(text: str) -> str:
     return text
 
 
-Content = Annotated[str, Field(max_length=2_000), AfterValidator(_written)]
+Content = Annotated[
+    str,
+    Field(max_length=2_000, json_schema_extra={"pattern": r"\S"}),
+    AfterValidator(_written),
+]
 Tags = Annotated[list[Tag], Field(max_length=10)]
 
 
