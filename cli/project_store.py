@@ -23,7 +23,7 @@ DEFAULT_TENANT = "default"
 
 
 class NotFoundError(Exception):
-    """There is no such project or key; the text says which."""
+    """There is no such project, key or account; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,28 @@ def find_project(connection: psycopg.Connection[Any], id_or_slug: str) -> Projec
     if project is None:
         raise NotFoundError(f"there is no project {id_or_slug}; see `gosight projects list`")
     return project
+
+
+def grant_role(
+    connection: psycopg.Connection[Any], project_id: UUID, email: str, role: str
+) -> UUID:
+    """Make an account a member, or change its role; returns the account's id.
+
+    Raises:
+        NotFoundError: there is no such account.
+    """
+    row = connection.execute(
+        "INSERT INTO project_members (project_id, account_id, role) "
+        "SELECT %(project)s, id, %(role)s::member_role FROM accounts "
+        "WHERE lower(email) = lower(%(email)s) "
+        "ON CONFLICT (project_id, account_id) DO UPDATE SET role = excluded.role "
+        "RETURNING account_id",
+        {"project": project_id, "email": email, "role": role},
+    ).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no account {email}; it has to register first")
+    account_id: UUID = row[0]
+    return account_id
 
 
 def create_key(
