@@ -33,7 +33,7 @@ def allow_origin(request: web.Request, answer: web.StreamResponse) -> None:
     """Let a dashboard's page read the answer."""
     if not _origins(request.app):
         return
-    answer.headers["Vary"] = "Origin"
+    answer.headers.add("Vary", "Origin")
     if _is_allowed(request.app, request.headers):
         answer.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
         answer.headers["Access-Control-Expose-Headers"] = EXPOSED

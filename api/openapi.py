@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from inspect import cleandoc
 from typing import Any
 
 from pydantic import BaseModel
@@ -105,7 +106,7 @@ def _operation(route: Route, refs: _Refs) -> Document:
 
 def _description(route: Route) -> str:
     """What the handler says of itself, and who may call it."""
-    text = (route.handler.__doc__ or "").split("\n\n")[0].replace("\n", " ").strip()
+    text = cleandoc(route.handler.__doc__ or "").partition("Raises:")[0].strip()
     return f"{text}\n\nFor: {_who(route)}." if text else f"For: {_who(route)}."
 
 

@@ -84,7 +84,10 @@ async def project(request: web.Request) -> web.Response:
 
 
 async def edit_project(request: web.Request) -> web.Response:
-    """Change name, domains or settings; gateways follow within seconds."""
+    """Change name, domains or settings; gateways follow within seconds.
+
+    With `events.mouse` off there are no clicks, and no detector that needs them finds anything.
+    """
     accounts, caller = request.app[ACCOUNTS], request[CALLER]
     body = await read_body(request, ProjectBody)
     changes = body.model_dump(include=body.model_fields_set)
