@@ -16,7 +16,7 @@ from connectors.secret_texts import hash_of, new_invitation
 LIFE = timedelta(days=7)
 OPEN_MAX = 200  # Of one project.
 
-_OPEN = "accepted_at IS NULL AND expires_at > %(now)s"
+_OPEN = "expires_at > %(now)s"
 
 
 async def invite(
@@ -34,8 +34,8 @@ async def invite(
     now = moment(now_ms)
     text = new_invitation()
     await transaction.run(
-        "DELETE FROM invitations WHERE project_id = %(project)s AND accepted_at IS NULL "
-        "AND (lower(email) = %(email)s OR expires_at <= %(now)s)",
+        "DELETE FROM invitations WHERE project_id = %(project)s "
+        "AND (email = %(email)s OR expires_at <= %(now)s)",
         project=project_id,
         email=email,
         now=now,
@@ -45,7 +45,7 @@ async def invite(
         "(project_id, email, role, token_hash, invited_by, created_at, expires_at) "
         "SELECT %(project)s, %(email)s, %(role)s::member_role, %(hash)s, %(by)s::uuid, %(now)s, "
         "%(expires)s WHERE (SELECT count(*) FROM invitations "
-        "WHERE project_id = %(project)s AND accepted_at IS NULL) < %(max)s "
+        "WHERE project_id = %(project)s) < %(max)s "
         "RETURNING id::text, email, role::text, created_at, expires_at",
         project=project_id,
         email=email,
@@ -81,9 +81,8 @@ async def accept_invitation(
         ApiError: FORBIDDEN; nothing is told of whether the link was ever good.
     """
     invitation = await transaction.row(
-        "UPDATE invitations SET accepted_at = %(now)s "
-        f"WHERE token_hash = %(hash)s AND lower(email) = lower(%(email)s) AND {_OPEN} "
-        "RETURNING project_id::text, role::text",
+        f"DELETE FROM invitations WHERE token_hash = %(hash)s AND email = lower(%(email)s) "
+        f"AND {_OPEN} RETURNING project_id::text, role::text",
         hash=hash_of(text),
         email=account["email"],
         now=moment(now_ms),

@@ -117,7 +117,7 @@ async def invitations(request: web.Request) -> web.Response:
     """Invitations that nobody has accepted yet."""
     rows = await request.app[ACCOUNTS].database.rows(
         "SELECT id::text, email, role::text, created_at, expires_at FROM invitations "
-        "WHERE project_id = %(project)s AND accepted_at IS NULL AND expires_at > %(now)s "
+        "WHERE project_id = %(project)s AND expires_at > %(now)s "
         "ORDER BY created_at, id",
         project=request[CALLER].project_id,
         now=moment(request.app[SERVICES].now_ms()),
@@ -131,7 +131,7 @@ async def delete_invitation(request: web.Request) -> web.Response:
     async with request.app[ACCOUNTS].database.transaction() as transaction:
         row = await transaction.row(
             "DELETE FROM invitations WHERE id = %(id)s AND project_id = %(project)s "
-            "AND accepted_at IS NULL RETURNING role::text",
+            "RETURNING role::text",
             id=id_of(request, "invitation_id"),
             project=caller.project_id,
         )
@@ -215,8 +215,7 @@ async def _owners(transaction: Transaction, project_id: str) -> int:
 async def _withdraw_invitations(transaction: Transaction, project_id: str, user_id: str) -> None:
     """Whoever may invite nobody any more has no links out either."""
     await transaction.run(
-        "DELETE FROM invitations WHERE project_id = %(project)s AND invited_by = %(user)s "
-        "AND accepted_at IS NULL",
+        "DELETE FROM invitations WHERE project_id = %(project)s AND invited_by = %(user)s",
         project=project_id,
         user=user_id,
     )

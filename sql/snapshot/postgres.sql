@@ -212,15 +212,15 @@ CREATE TABLE invitations (
     invited_by uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
-    accepted_at timestamp with time zone,
+    CONSTRAINT invitations_email_check CHECK (((email)::text = lower((email)::text))),
     CONSTRAINT invitations_invited_by_fkey FOREIGN KEY (invited_by) REFERENCES accounts(id) ON DELETE SET NULL,
     CONSTRAINT invitations_pkey PRIMARY KEY (id),
+    CONSTRAINT invitations_project_id_email_key UNIQUE (project_id, email),
     CONSTRAINT invitations_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
     CONSTRAINT invitations_token_hash_check CHECK (((token_hash)::text ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT invitations_token_hash_key UNIQUE (token_hash)
 );
 CREATE INDEX invitations_invited_by_idx ON invitations USING btree (invited_by);
-CREATE UNIQUE INDEX invitations_open_key ON invitations USING btree (project_id, lower((email)::text)) WHERE (accepted_at IS NULL);
 
 CREATE TABLE notes (
     id uuid DEFAULT gen_random_uuid() NOT NULL,

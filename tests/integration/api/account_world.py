@@ -99,6 +99,9 @@ class World:
         if json is not None:
             more["json"] = json
         async with self.client.request(method, url, headers=headers, **more) as answer:
+            if answer.content_type != "application/json":  # A file.
+                document = {"success": answer.status < 400, "data": await answer.text()}
+                return Reply(answer.status, document, answer.headers)
             return Reply(answer.status, await answer.json(), answer.headers)
 
     async def register(self, name: str = "ann", **more: Any) -> Person:

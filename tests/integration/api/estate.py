@@ -31,6 +31,10 @@ class Estate:
         ids = {**self.ids, **other}
         return re.sub(r"\{(\w+)\}", lambda found: ids.get(found[1], str(uuid4())), route.path)
 
+    def has_all_of(self, route: Route) -> bool:
+        """Whether each id of the route's path is of something that is there."""
+        return set(re.findall(r"\{(\w+)\}", route.path)) <= set(self.ids)
+
     def headers(self, caller: str) -> dict[str, str]:
         """Of a person by role, a key by permission, or an API token by scope."""
         if caller in self.keys:
