@@ -4,7 +4,8 @@ What is here may be lost at any moment: everything is rebuilt or does without. A
 the connection's timeouts; every failure is a RetryableError.
 
 Keys: `apikey:{sha256}` (hash, 300 s; `missing` = 1, 30 s), `rl:{sha256}`, `rl:project:{id}` and
-`rl:address:{keyed hash}` (token buckets, 120 s),
+`rl:address:{keyed hash}` (token buckets, 120 s), `rl:api:{rule}:{keyed hash}` (the API's, at
+least as long as they take to fill),
 `ratelimit:{project}:{minute}` (count for display, 120 s). Source: deployment.md, section 8.
 """
 

@@ -32,7 +32,7 @@ from api.bodies import read_body
 from api.client import address_of
 from api.errors import ApiError, ErrorCode
 from api.services import SERVICES
-from connectors.database import DatabaseRow
+from connectors.database import DatabaseRow, Transaction
 
 _FIND = "SELECT id::text, email, name, password_hash, is_active FROM accounts WHERE "
 _BY_EMAIL = _FIND + "lower(email) = lower(%(email)s)"
@@ -48,9 +48,8 @@ async def register(request: web.Request) -> web.Response:
     password_hash = await accounts.passwords.hash(body.password.get_secret_value())
     try:
         async with accounts.database.transaction() as transaction:
-            # The first one is let in without being asked: two at once must not both be first.
-            await transaction.run("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")
-            any_account = await transaction.row("SELECT 1 FROM accounts LIMIT 1")
+            if body.invitation is None and not accounts.options.is_registration_open:
+                await _check_is_first(transaction)
             account = await transaction.row(
                 "INSERT INTO accounts (email, password_hash, name) "
                 "VALUES (%(email)s, %(hash)s, %(name)s) RETURNING id::text, email, name",
@@ -61,8 +60,6 @@ async def register(request: web.Request) -> web.Response:
             assert account is not None
             if body.invitation is not None:
                 await accept_invitation(transaction, body.invitation, account, now_ms)
-            elif any_account and not accounts.options.is_registration_open:
-                raise _closed()
             claims = await start_login(
                 transaction, accounts.signer, account["id"], _device(request, accounts), now_ms
             )
@@ -181,6 +178,13 @@ async def _check_may_register(accounts: AccountServices, body: RegisterBody, now
     if accounts.options.is_registration_open:
         return
     if await accounts.database.row("SELECT 1 FROM accounts LIMIT 1") is not None:
+        raise _closed()
+
+
+async def _check_is_first(transaction: Transaction) -> None:
+    """The first one is let in without being asked; two at once must not both be first."""
+    await transaction.run("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")
+    if await transaction.row("SELECT 1 FROM accounts LIMIT 1") is not None:
         raise _closed()
 
 
