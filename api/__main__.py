@@ -7,6 +7,8 @@ without waiting for the databases; `/ready` tells when they answer.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import signal
 import sys
 import time
@@ -115,7 +117,8 @@ def build_accounts(settings: ApiSettings, pool: Pool, redis: Redis) -> AccountSe
         passwords=Passwords(settings.hashes_at_once_max),
         limits=RateLimits(
             RedisTokenBuckets(redis),
-            secrets[0].encode(),
+            # A key of its own: callers choose what is named, and must not choose what is signed.
+            hmac.digest(secrets[0].encode(), b"names of buckets", hashlib.sha256),
             {
                 PER_ADDRESS_AUTH.name: settings.auth_per_minute,
                 PER_ADDRESS.name: settings.reads_per_minute,

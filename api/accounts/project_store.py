@@ -94,7 +94,8 @@ async def change_project(
         )
     )
     settings = merged(old["settings"], changes.get("settings", {}))
-    _check_settings(settings)
+    if "settings" in changes:  # A bad document that is there already must not forbid a new name.
+        _check_settings(settings)
     return existing(
         await transaction.row(
             "UPDATE projects SET name = %(name)s, allowed_domains = %(domains)s, "

@@ -115,6 +115,20 @@ async def test_bad_settings_are_all_named_and_nothing_is_changed(world: World) -
     assert (await world.call("GET", path, ann)).data["name"] == "Shop"
 
 
+async def test_bad_settings_that_are_there_do_not_forbid_a_new_name(world: World) -> None:
+    """Only who changes settings is told of them."""
+    ann = await world.register()
+    project_id, _ = await world.project(ann)
+    update = "UPDATE projects SET settings = '{\"colour\": 1}' WHERE id = %(id)s"
+    await world.accounts.database.run(update, id=project_id)
+    path = f"/projects/{project_id}"
+    assert (await world.call("PATCH", path, ann, json={"name": "Other"})).status == 200
+    body = {"settings": {"timezone": "UTC"}}
+    assert (await world.call("PATCH", path, ann, json=body)).status == 400
+    body = {"settings": {"colour": None}}
+    assert (await world.call("PATCH", path, ann, json=body)).status == 200
+
+
 @pytest.mark.parametrize(
     "domain", ["", "a b", "*", "*.", "ftp://x", "x/y", "http://", "-a.example"]
 )
