@@ -7,25 +7,42 @@ without waiting for the databases; `/ready` tells when they answer.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import signal
 import sys
 import time
 from collections.abc import Mapping
 
 from aiohttp import web
+from redis.asyncio import Redis
 
+from api.accounts.key_caches import KeyCaches
+from api.accounts.passwords import Passwords
+from api.accounts.services import AccountOptions, AccountServices
 from api.app import create_app
+from api.auth_tokens import TokenSigner
 from api.clickhouse_runner import ClickHouseRunner
 from api.ledger_watch import watch_ledger
+from api.rate_limits import (
+    PER_ADDRESS,
+    PER_ADDRESS_AUTH,
+    PER_CALLER_READS,
+    PER_CALLER_WRITES,
+    RateLimits,
+)
 from api.services import Services
 from api.settings import ApiSettings
+from connectors.database import Database
 from connectors.errors import RetryableError
 from connectors.keys import KeyStore
 from connectors.log_capture import own_process_logs
-from connectors.postgres import PostgresKeySource, connect_postgres
-from connectors.redis import RedisKeyCache, connect_redis
+from connectors.postgres import Pool, PostgresKeySource, connect_postgres
+from connectors.redis import RedisKeyCache, RedisTokenBuckets, connect_redis
 from connectors.settings import SettingsError
 from connectors.telemetry import get_logger, watch_event_loop
+
+ACCOUNT_POOL_SIZE = 8
 
 
 async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
@@ -35,6 +52,8 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         OSError: the port cannot be listened on.
     """
     pool = await connect_postgres(settings.database_url)
+    # A pool of its own: a rush of logins must not keep keys from being looked up.
+    account_pool = await connect_postgres(settings.database_url, ACCOUNT_POOL_SIZE)
     redis = connect_redis(settings.redis_url)
     runner = ClickHouseRunner(
         settings.clickhouse_url,
@@ -60,8 +79,9 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         vital=frozenset({"postgres", "clickhouse"}),
         now_ms=lambda: time.time_ns() // 1_000_000,
     )
+    accounts = build_accounts(settings, account_pool, redis)
     web_runner = web.AppRunner(
-        create_app(services), access_log=None, shutdown_timeout=settings.drain_timeout_s
+        create_app(services, accounts), access_log=None, shutdown_timeout=settings.drain_timeout_s
     )
     await web_runner.setup()
     try:
@@ -79,8 +99,41 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     finally:
         await web_runner.cleanup()
         runner.close()
+        accounts.passwords.close()
+        await accounts.key_caches.close()
         await redis.aclose()
+        await account_pool.close()
         await pool.close()
+
+
+def build_accounts(settings: ApiSettings, pool: Pool, redis: Redis) -> AccountServices:
+    """The account side on these stores."""
+    secrets = settings.jwt_secrets()
+    return AccountServices(
+        database=Database(pool),
+        signer=TokenSigner(
+            secrets, access_s=settings.access_s, refresh_s=settings.refresh_days * 86_400
+        ),
+        passwords=Passwords(settings.hashes_at_once_max),
+        limits=RateLimits(
+            RedisTokenBuckets(redis),
+            # A key of its own: callers choose what is named, and must not choose what is signed.
+            hmac.digest(secrets[0].encode(), b"names of buckets", hashlib.sha256),
+            {
+                PER_ADDRESS_AUTH.name: settings.auth_per_minute,
+                PER_ADDRESS.name: settings.reads_per_minute,
+                PER_CALLER_READS.name: settings.reads_per_minute,
+                PER_CALLER_WRITES.name: settings.writes_per_minute,
+            },
+        ),
+        key_caches=KeyCaches(RedisKeyCache(redis)),
+        options=AccountOptions(
+            is_registration_open=settings.is_registration_open,
+            trusted_proxy_count=settings.trusted_proxy_count,
+            dashboard_url=settings.dashboard_url.rstrip("/"),
+            cors_origins=settings.cors_origins(),
+        ),
+    )
 
 
 async def _run(settings: ApiSettings) -> None:

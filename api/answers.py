@@ -29,12 +29,14 @@ def json_answer(
     )
 
 
-def data_answer(data: Any, meta: Mapping[str, Any] | None = None) -> web.Response:
+def data_answer(
+    data: Any, meta: Mapping[str, Any] | None = None, *, status: int = 200
+) -> web.Response:
     """A success with its data and, for lists, where the next page is."""
     body: dict[str, Any] = {"success": True, "data": data}
     if meta is not None:
         body["meta"] = meta
-    return json_answer(body)
+    return json_answer(body, status=status)
 
 
 def time_text(at_ms: int) -> str:

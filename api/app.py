@@ -15,13 +15,19 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import Histogram
 
-from api.auth import CALLER, authorize
+from api.access import Access
+from api.accounts.public_handlers import PUBLIC_TOTALS, PublicTotalsCache
+from api.accounts.services import ACCOUNTS, AccountServices
+from api.auth import ALLOWANCE, CALLER, authorize, take_for_address
+from api.cors import allow_origin, answer_preflight
 from api.errors import ApiError, ErrorCode, error_answer, from_http_error
-from api.routes import ROUTES, Route
+from api.openapi import build_document
+from api.openapi_handlers import OPENAPI, encode_document
+from api.routes import BASE, DATA_ROUTES, ROUTES, Route
 from api.service_handlers import watch_dependencies
 from api.services import SERVICES, Services
 from connectors.errors import RetryableError
-from connectors.telemetry import get_logger
+from connectors.telemetry import get_logger, gosight_version
 
 BODY_BYTES_MAX = 1024 * 1024  # Source: api.md, section 1.
 DURATION = Histogram(
@@ -29,27 +35,45 @@ DURATION = Histogram(
     "Time to answer, by route template and status class.",
     ["method", "route", "status"],
 )
+# Answers are data: no browser may show them as a page, frame them or guess what they are.
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
 
 
-def create_app(services: Services) -> web.Application:
-    """An application on the given services; it opens and closes nothing itself."""
+def create_app(services: Services, accounts: AccountServices | None = None) -> web.Application:
+    """An application on the given services; it opens and closes nothing itself.
+
+    Without `accounts` it has no accounts and no limits: only projects' keys get in.
+    """
     app = web.Application(middlewares=[_observe, _answer_errors], client_max_size=BODY_BYTES_MAX)
     app[SERVICES] = services
+    if accounts is not None:
+        app[ACCOUNTS] = accounts
+    app[PUBLIC_TOTALS] = PublicTotalsCache()
     app.cleanup_ctx.append(watch_dependencies)
-    for route in ROUTES:
+    routes = ROUTES if accounts is not None else DATA_ROUTES
+    app[OPENAPI] = encode_document(build_document(routes, gosight_version()))
+    for route in routes:
         app.router.add_route(route.method, route.path, _guarded(route))
     return app
 
 
 def _guarded(route: Route) -> Handler:
-    """The route's handler behind the permission that the table names."""
-    permission = route.permission
-    if permission is None:
-        return route.handler
+    """The route's handler behind the role and the limit that the table names."""
+    if not route.path.startswith(BASE):
+        return route.handler  # For the machines that watch this process.
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        request[CALLER] = await authorize(request, permission)
+        if route.access is Access.PUBLIC:
+            await take_for_address(request, route.rate)
+        else:
+            request[CALLER] = await authorize(request, route)
         return await route.handler(request)
 
     return handle
@@ -61,8 +85,14 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
     request_id = offered if _REQUEST_ID.fullmatch(offered) else uuid4().hex
     started = time.perf_counter()
     with structlog.contextvars.bound_contextvars(request_id=request_id):
-        answer = await handler(request)
+        preflight = answer_preflight(request)
+        answer = await handler(request) if preflight is None else preflight
     answer.headers["X-Request-Id"] = request_id
+    for name, value in SECURITY_HEADERS.items():
+        answer.headers.setdefault(name, value)
+    if ALLOWANCE in request:
+        answer.headers.update(request[ALLOWANCE].headers(request.app[SERVICES].now_ms()))
+    allow_origin(request, answer)
     resource = request.match_info.route.resource
     DURATION.labels(
         method=request.method if resource else "other",

@@ -1,39 +1,32 @@
-"""The route table: every path the API answers, its handler, and the permission it asks for.
+"""The route table: every path the API answers, its handler, who may call it, and its shapes.
 
-A route with a permission is under `/api/v1/projects/{project_id}`; its handler finds the caller,
-already checked, in `request[api.auth.CALLER]`. None means public.
+A route that asks for a role is under `/api/v1/projects/{project_id}`; its handler finds the caller,
+already checked, in `request[api.auth.CALLER]`. What is checked, documented (OpenAPI) and tested for
+every role is made from this table alone. Parts of it stand beside their handlers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from aiohttp.typedefs import Handler
-
-from api import service_handlers
+from api import openapi_handlers, service_handlers
+from api.access import Access
+from api.accounts.routes import ACCOUNT_ROUTES
 from api.events_handler import events
 from api.ledger_handler import ledger
+from api.openapi import OPENAPI_PATH
 from api.overview_handler import overview
+from api.route import BASE, PROJECT, Route
 
-BASE = "/api/v1"
-PROJECT = BASE + "/projects/{project_id}"
+__all__ = ["BASE", "DATA_ROUTES", "PROJECT", "ROUTES", "Route"]
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One call of the API."""
-
-    method: str
-    path: str
-    handler: Handler
-    permission: str | None = None
-
-
-ROUTES: tuple[Route, ...] = (
+DATA_ROUTES: tuple[Route, ...] = (
     Route("GET", "/health", service_handlers.health),
     Route("GET", "/ready", service_handlers.ready),
     Route("GET", "/metrics", service_handlers.metrics),
-    Route("GET", PROJECT + "/overview", overview, "read"),
-    Route("GET", PROJECT + "/ledger", ledger, "read"),
-    Route("GET", PROJECT + "/events", events, "read"),
+    Route("GET", OPENAPI_PATH, openapi_handlers.openapi, summary="The OpenAPI document"),
+    Route("GET", "/api/docs", openapi_handlers.docs_page),
+    Route("GET", "/api/docs/{file}", openapi_handlers.docs_file),
+    Route("GET", PROJECT + "/overview", overview, Access.VIEWER),
+    Route("GET", PROJECT + "/ledger", ledger, Access.VIEWER),
+    Route("GET", PROJECT + "/events", events, Access.VIEWER),
 )
+ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)

@@ -16,7 +16,8 @@ import psycopg
 
 from cli.bad_events import BLOCKED_PATTERN
 from cli.folders import PROJECT_FILE
-from cli.project_store import connect, create_key, create_project, hash_of
+from cli.project_store import connect, create_key, create_project
+from connectors.secret_texts import hash_of
 from schemas.records import CATEGORY_DEFAULTS
 from standalone.files import write_private
 

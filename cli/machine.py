@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.default_project import DefaultProject, ensure_default_project
-from cli.folders import ENVIRONMENT_FILE, PORTS_FILE
+from cli.folders import ENVIRONMENT_FILE, PORTS_FILE, SIGNING_FILE
 from cli.settings import process_environment
 from connectors.kafka_admin import ensure_topics
+from connectors.secret_texts import random_text
 from sql.migrate import migrate_up
 from standalone.files import write_private
 from standalone.ports import LOOPBACK, choose_port
@@ -41,6 +42,9 @@ USUAL_PORTS = {
 SERVER_RESTARTS_MAX = 5
 _WATCH_S = 1.0
 _SOURCE = Path(__file__).resolve().parent.parent
+
+READS_PER_MINUTE = "100000"
+SECRET_CHARS = 64
 
 # Called with what is being worked on, and what happened to it.
 Report = Callable[[str, str], None]
@@ -70,6 +74,19 @@ def read_ports(data: Path) -> dict[str, int]:
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
     return found
+
+
+def ensure_secret(data: Path) -> str:
+    """The secret that signs logins, the same over restarts; drawn at the first start."""
+    path = data / SIGNING_FILE
+    try:
+        known = path.read_text().strip()
+    except FileNotFoundError:
+        known = ""
+    if len(known) < SECRET_CHARS:
+        known = random_text(SECRET_CHARS)
+        write_private(path, known + "\n")
+    return known
 
 
 class OneMachine:
@@ -182,6 +199,9 @@ class OneMachine:
             "INGESTOR_GRPC_PORT": str(ports["grpc"]),
             "API_HOST": LOOPBACK,
             "API_PORT": str(ports["api"]),
+            "JWT_SECRET": inherited.get("JWT_SECRET") or ensure_secret(self._data),
+            # One machine's owner is the only caller: limits protect others, of whom there are none.
+            "API_READS_PER_MINUTE": inherited.get("API_READS_PER_MINUTE") or READS_PER_MINUTE,
             "METRICS_HOST": LOOPBACK,
             **self._extra_environ,
         }

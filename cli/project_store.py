@@ -6,11 +6,7 @@ Settings hold only what differs from the defaults. Source: api.md, sections 2 an
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import secrets
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,15 +16,14 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-KEY_CHARACTERS = string.digits + string.ascii_letters
-KEY_LENGTH = 32
-PREFIX_LENGTH = 12
+from connectors.secret_texts import KEY_PREFIX_LENGTH, hash_of, new_key
+from schemas.slugs import free_slug, slug_of
+
 DEFAULT_TENANT = "default"
-_PREFIX = {"write": "gs_live_", "read": "gs_api_", "admin": "gs_api_"}
 
 
 class NotFoundError(Exception):
-    """There is no such project or key; the text says which."""
+    """There is no such project, key or account; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +69,6 @@ def connect(database_url: str) -> psycopg.Connection[Any]:
         psycopg.OperationalError: the server does not answer or refuses the login.
     """
     return psycopg.connect(database_url, autocommit=True, connect_timeout=5)
-
-
-def slug_of(name: str) -> str:
-    """A name as it can stand in a URL: lower-case letters, digits and single hyphens."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return slug[:80] or "project"
 
 
 def create_project(
@@ -132,6 +121,28 @@ def find_project(connection: psycopg.Connection[Any], id_or_slug: str) -> Projec
     return project
 
 
+def grant_role(
+    connection: psycopg.Connection[Any], project_id: UUID, email: str, role: str
+) -> UUID:
+    """Make an account a member, or change its role; returns the account's id.
+
+    Raises:
+        NotFoundError: there is no such account.
+    """
+    row = connection.execute(
+        "INSERT INTO project_members (project_id, account_id, role) "
+        "SELECT %(project)s, id, %(role)s::member_role FROM accounts "
+        "WHERE lower(email) = lower(%(email)s) "
+        "ON CONFLICT (project_id, account_id) DO UPDATE SET role = excluded.role "
+        "RETURNING account_id",
+        {"project": project_id, "email": email, "role": role},
+    ).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no account {email}; it has to register first")
+    account_id: UUID = row[0]
+    return account_id
+
+
 def create_key(
     connection: psycopg.Connection[Any],
     project_id: UUID,
@@ -151,7 +162,7 @@ def create_key(
             (
                 project_id,
                 hash_of(text),
-                text[:PREFIX_LENGTH],
+                text[:KEY_PREFIX_LENGTH],
                 name,
                 [permission],
                 rate_limit,
@@ -191,17 +202,6 @@ def revoke_key(connection: psycopg.Connection[Any], key_id: UUID) -> str:
     return str(row[0])
 
 
-def new_key(permission: str) -> str:
-    """A fresh random key; its first characters tell what it is for, so that scanners find leaks."""
-    random_part = "".join(secrets.choice(KEY_CHARACTERS) for _ in range(KEY_LENGTH))
-    return _PREFIX[permission] + random_part
-
-
-def hash_of(key: str) -> str:
-    """What is stored of a key: SHA-256 in hex."""
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
 def _default_tenant(connection: psycopg.Connection[Any]) -> UUID:
     row = connection.execute("SELECT id FROM tenants ORDER BY created_at, id LIMIT 1").fetchone()
     if row is None:
@@ -215,8 +215,4 @@ def _default_tenant(connection: psycopg.Connection[Any]) -> UUID:
 
 def _free_slug(connection: psycopg.Connection[Any], wanted: str) -> str:
     rows = connection.execute("SELECT slug FROM projects WHERE slug LIKE %s", (wanted + "%",))
-    taken = {row[0] for row in rows}
-    slug, number = wanted, 2
-    while slug in taken:
-        slug, number = f"{wanted}-{number}", number + 1
-    return slug
+    return free_slug(wanted, {row[0] for row in rows})

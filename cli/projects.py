@@ -1,7 +1,8 @@
-"""`gosight projects`: websites and applications that send events."""
+"""`gosight projects`: websites and applications that send events, and who sees them."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -14,7 +15,17 @@ from cli.output import fail, print_json, print_result, print_table, told_plainly
 if TYPE_CHECKING:
     from cli.project_store import Project
 
-app = typer.Typer(no_args_is_help=True, help="Create and list projects.")
+
+class Role(StrEnum):
+    """What an account may do in a project."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    VIEWER = "viewer"
+
+
+app = typer.Typer(no_args_is_help=True, help="Create, list and give out projects.")
 
 
 @app.command()
@@ -85,6 +96,31 @@ def list_command(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
             for p in projects
         ],
     )
+
+
+@app.command()
+def grant(
+    project: Annotated[str, typer.Argument(help="Id or slug of the project.")],
+    email: Annotated[str, typer.Argument(help="E-mail of an account that has registered.")],
+    role: Annotated[Role, typer.Option(help="What the account may do there.")] = Role.OWNER,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> None:
+    """Make an account a member of a project, or give it another role there.
+
+    Projects made by this command have no members: so the first owner comes in.
+    """
+    from cli.project_store import NotFoundError, connect, find_project, grant_role
+    from cli.settings import load_settings
+
+    with told_plainly(), connect(load_settings(data).database_url) as connection:
+        try:
+            found = find_project(connection, project)
+            account_id = grant_role(connection, found.id, email, role.value)
+        except NotFoundError as error:
+            fail(str(error))
+    document = {"project_id": found.id, "account_id": account_id, "role": role.value}
+    print_result(document, as_json, f"{email} is {role.value} of {found.slug}")
 
 
 def project_document(project: Project) -> dict[str, Any]:

@@ -22,6 +22,9 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"://[^/\s@\"']*@"), "://***@"),
     (re.compile(r"(?i)\b(password|passwd|secret|token)=[^\s&;,\"']+"), r"\1=***"),
     (re.compile(r"\bgs_(?:live|test|api)_[0-9A-Za-z]+"), "gs_***"),
+    # Tokens of accounts, invitations, and logins.
+    (re.compile(r"\bgs([ti])_[0-9A-Za-z]+"), r"gs\1_***"),
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "eyJ***"),
     # The query of a URL or a path.
     (re.compile(r"(/[^\s?\"'<>]*)\?[^\s\"'<>]+"), r"\1?***"),
     (re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\.\d)"), "<address>"),

@@ -7,10 +7,12 @@ away, which raises what the real ones raise.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from connectors.errors import RetryableError
 from connectors.keys import MISSING, SHARED_MISSING_TTL_S, SHARED_TTL_S, Missing
+from connectors.redis import Taken
 from schemas.records import ProjectKey
 
 
@@ -81,11 +83,18 @@ class MemoryKeyCache:
 
 
 class MemoryTokenBuckets:
-    """Twin of `RedisTokenBuckets`; `calls` counts the round trips."""
+    """Twin of `RedisTokenBuckets`; `calls` counts the round trips.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    It keeps the `buckets_max` used last: also good as a stand-in while Redis is away.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, buckets_max: int = 10_000
+    ) -> None:
         self._clock = clock
-        self._buckets: dict[str, tuple[float, float]] = {}  # key hash: tokens, at (seconds)
+        self._buckets_max = buckets_max
+        # By name: tokens, at (seconds).
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.counters: dict[tuple[str, int], int] = {}
         self.is_away = False
         self.calls = 0
@@ -94,14 +103,33 @@ class MemoryTokenBuckets:
         self, key_hash: str, *, rate_per_s: float, burst: int, needed: int, wanted: int
     ) -> tuple[int, float]:
         """See `TokenBuckets.take`."""
+        granted, wait_s, _left = self._ask(key_hash, rate_per_s, burst, needed, wanted)
+        return granted, wait_s
+
+    async def take_one(self, name: str, *, rate_per_s: float, burst: int) -> Taken:
+        """See `TokenBuckets.take_one`."""
+        granted, wait_s, left = self._ask(name, rate_per_s, burst, 1, 1)
+        return Taken(granted == 1, wait_s, left)
+
+    async def wait_for_one(self, name: str, *, rate_per_s: float, burst: int) -> float:
+        """See `TokenBuckets.wait_for_one`."""
+        return self._ask(name, rate_per_s, burst, 1, 0)[1]
+
+    def _ask(
+        self, name: str, rate_per_s: float, burst: int, needed: int, wanted: int
+    ) -> tuple[int, float, int]:
         self.calls += 1
         self._raise_if_away()
         now_s = self._clock()
-        tokens, at_s = self._buckets.get(key_hash, (float(burst), now_s))
+        tokens, at_s = self._buckets.get(name, (float(burst), now_s))
         tokens = min(float(burst), tokens + (now_s - at_s) * rate_per_s)
-        granted = min(int(tokens), wanted) if tokens >= needed else 0
-        self._buckets[key_hash] = (tokens - granted, now_s)
-        return granted, 0.0 if granted else (needed - tokens) / rate_per_s
+        is_enough = tokens >= needed
+        granted = min(int(tokens), wanted) if is_enough else 0
+        self._buckets[name] = (tokens - granted, now_s)
+        self._buckets.move_to_end(name)
+        if len(self._buckets) > self._buckets_max:
+            self._buckets.popitem(last=False)
+        return granted, 0.0 if is_enough else (needed - tokens) / rate_per_s, int(tokens - granted)
 
     async def add_to_counters(self, counts: Mapping[tuple[str, int], int]) -> None:
         """See `RedisTokenBuckets.add_to_counters`."""

@@ -43,14 +43,14 @@ WHERE k.key_hash = %s
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 
-async def connect_postgres(url: str) -> Pool:
+async def connect_postgres(url: str, size_max: int = POOL_SIZE_MAX) -> Pool:
     """An open pool; it does not wait for the first connection."""
     # It writes a line for each attempt while the database is away; callers tell that already.
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     pool: Pool = AsyncConnectionPool(
         url,
         min_size=1,
-        max_size=POOL_SIZE_MAX,
+        max_size=size_max,
         timeout=DEADLINE_S,
         max_waiting=WAITING_MAX,
         reconnect_timeout=2.0,
@@ -138,7 +138,7 @@ class PostgresKeySource:
             if not task.done():
                 task.add_done_callback(_see_result)
                 if used:
-                    _cut(used[0])
+                    cut_connection(used[0])
                 else:
                     task.cancel()
         if not task.done():
@@ -170,7 +170,7 @@ class PostgresKeySource:
             raise RetryableError("the project's settings cannot be read") from error
 
 
-def _cut(connection: AsyncConnection[TupleRow]) -> None:
+def cut_connection(connection: AsyncConnection[TupleRow]) -> None:
     """Shut the socket down: whoever waits for the server sees an error at once."""
     with contextlib.suppress(Error, OSError):
         shared = socket.socket(fileno=os.dup(connection.fileno()))

@@ -4,7 +4,8 @@ What is here may be lost at any moment: everything is rebuilt or does without. A
 the connection's timeouts; every failure is a RetryableError.
 
 Keys: `apikey:{sha256}` (hash, 300 s; `missing` = 1, 30 s), `rl:{sha256}`, `rl:project:{id}` and
-`rl:address:{keyed hash}` (token buckets, 120 s),
+`rl:address:{keyed hash}` (token buckets, 120 s), `rl:api:{rule}:{keyed hash}` (the API's, at
+least as long as they take to fill),
 `ratelimit:{project}:{minute}` (count for display, 120 s). Source: deployment.md, section 8.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -35,8 +36,8 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 # Token bucket on the server's clock. KEYS: bucket. ARGV: tokens a second, burst, tokens needed,
-# tokens wanted, seconds to live. Gives back {tokens granted, milliseconds to wait}: between needed
-# and wanted, or none and the time until `needed` are there.
+# tokens wanted, seconds to live. Gives back {tokens granted, milliseconds to wait, tokens left}:
+# between needed and wanted, or none and the time until `needed` are there.
 _TAKE_TOKENS = """
 local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local needed, wanted = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -55,17 +56,39 @@ else
 end
 redis.call('HSET', KEYS[1], 'tokens', tostring(tokens), 'at_ms', now_ms)
 redis.call('EXPIRE', KEYS[1], ARGV[5])
-return {granted, wait_ms}
+return {granted, wait_ms, math.floor(tokens)}
 """
 
 
+class Taken(NamedTuple):
+    """What became of asking for one token; `left` are whole tokens that remain."""
+
+    is_granted: bool
+    wait_s: float
+    left: int
+
+
 class TokenBuckets(Protocol):
-    """Token buckets shared by all gateways."""
+    """Token buckets shared by all processes of a kind."""
 
     async def take(
         self, key_hash: str, *, rate_per_s: float, burst: int, needed: int, wanted: int
     ) -> tuple[int, float]:
         """(tokens granted, seconds to wait): `needed` to `wanted` tokens, or 0 and the real wait.
+
+        Raises:
+            RetryableError: the buckets cannot be reached.
+        """
+
+    async def take_one(self, name: str, *, rate_per_s: float, burst: int) -> Taken:
+        """One token, and how the bucket stands.
+
+        Raises:
+            RetryableError: the buckets cannot be reached.
+        """
+
+    async def wait_for_one(self, name: str, *, rate_per_s: float, burst: int) -> float:
+        """Seconds until the bucket has a token, without taking it; 0 if it has one.
 
         Raises:
             RetryableError: the buckets cannot be reached.
@@ -146,15 +169,31 @@ class RedisTokenBuckets:
         self, key_hash: str, *, rate_per_s: float, burst: int, needed: int, wanted: int
     ) -> tuple[int, float]:
         """See `TokenBuckets.take`."""
+        granted, wait_s, _left = await self._ask(key_hash, rate_per_s, burst, needed, wanted)
+        return granted, wait_s
+
+    async def take_one(self, name: str, *, rate_per_s: float, burst: int) -> Taken:
+        """See `TokenBuckets.take_one`."""
+        granted, wait_s, left = await self._ask(name, rate_per_s, burst, 1, 1)
+        return Taken(granted == 1, wait_s, left)
+
+    async def wait_for_one(self, name: str, *, rate_per_s: float, burst: int) -> float:
+        """See `TokenBuckets.wait_for_one`."""
+        _granted, wait_s, _left = await self._ask(name, rate_per_s, burst, 1, 0)
+        return wait_s
+
+    async def _ask(
+        self, name: str, rate_per_s: float, burst: int, needed: int, wanted: int
+    ) -> tuple[int, float, int]:
         # A bucket that is forgotten is full again: not before it would be full anyway.
         ttl_s = max(BUCKET_TTL_S, math.ceil(burst / rate_per_s) + 1)
         try:
-            granted, wait_ms = await self._take_tokens(
-                keys=[f"rl:{key_hash}"], args=[rate_per_s, burst, needed, wanted, ttl_s]
+            granted, wait_ms, left = await self._take_tokens(
+                keys=[f"rl:{name}"], args=[rate_per_s, burst, needed, wanted, ttl_s]
             )
         except (RedisError, OSError, TimeoutError) as error:
             raise RetryableError(f"Redis is away: {type(error).__name__}") from error
-        return int(granted), int(wait_ms) / 1000
+        return int(granted), int(wait_ms) / 1000, int(left)
 
     async def add_to_counters(self, counts: Mapping[tuple[str, int], int]) -> None:
         """Add request counts by (project id, epoch minute) to what the dashboard shows.

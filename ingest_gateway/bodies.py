@@ -10,10 +10,10 @@ import asyncio
 
 from aiohttp import ClientPayloadError, StreamReader, web
 
-from ingest_gateway.client_address import client_address
 from ingest_gateway.errors import ErrorKind, RefusedError
 from ingest_gateway.request import BodyForm, Sender
 from ingest_gateway.unpack import encoding_name
+from schemas.client_address import client_address
 
 FORM_BY_TYPE: dict[str, BodyForm] = {
     "application/x-protobuf": BodyForm.PROTOBUF,

@@ -25,13 +25,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from typing import NamedTuple
 
 from connectors.errors import RetryableError
 from connectors.redis import TokenBuckets
 from connectors.telemetry import get_logger
 from ingest_gateway.errors import ErrorKind, RefusedError
+from schemas.client_address import network_of
 from schemas.records import ProjectKey
 
 PORTION_S = 0.1
@@ -213,7 +213,7 @@ class SharedRates:
         """
         options = self._options
         if options.address_per_s and address:
-            digest = hmac.digest(options.secret, _network(address).encode(), hashlib.sha256)
+            digest = hmac.digest(options.secret, network_of(address).encode(), hashlib.sha256)
             name = f"address:{digest.hex()[:32]}"
             bucket = Bucket(name, options.address_per_s, options.address_burst)
             await self._addresses.take_from(bucket)
@@ -229,11 +229,3 @@ class SharedRates:
             name = f"project:{project_id}"
             bucket = Bucket(name, options.project_per_s, options.project_burst)
             await self._projects.take_from(bucket)
-
-
-def _network(address: str) -> str:
-    """What one client holds: an IPv4 address, or 2**64 IPv6 ones."""
-    try:
-        return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
-    except ValueError:
-        return address

@@ -33,6 +33,7 @@ def our_processes(
         "INGESTOR_GRPC_PORT": str(ports["grpc"]),
         "API_HOST": "127.0.0.1",
         "API_PORT": str(ports["api"]),
+        "JWT_SECRET": "secret of processes in tests, and of no others",
         "METRICS_HOST": "127.0.0.1",
         **(extra or {}),
     }

@@ -14,6 +14,8 @@ CREATE TABLE accounts (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     last_login_at timestamp with time zone,
+    currency character varying(3) DEFAULT ''::character varying NOT NULL,
+    CONSTRAINT accounts_currency_check CHECK (((currency)::text ~ '^([A-Z]{3})?$'::text)),
     CONSTRAINT accounts_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX accounts_email_key ON accounts USING btree (lower((email)::text));
@@ -165,6 +167,25 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_project_id_idx ON api_keys USING btree (project_id);
 
+CREATE TABLE api_tokens (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    account_id uuid NOT NULL,
+    token_hash character varying(64) NOT NULL,
+    token_prefix character varying(8) NOT NULL,
+    name character varying(255) NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_tokens_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id) ON DELETE CASCADE,
+    CONSTRAINT api_tokens_name_check CHECK (((name)::text <> ''::text)),
+    CONSTRAINT api_tokens_pkey PRIMARY KEY (id),
+    CONSTRAINT api_tokens_scopes_check CHECK (((scopes <@ ARRAY['read'::text, 'write'::text]) AND (scopes <> '{}'::text[]))),
+    CONSTRAINT api_tokens_token_hash_check CHECK (((token_hash)::text ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT api_tokens_token_hash_key UNIQUE (token_hash)
+);
+CREATE INDEX api_tokens_account_id_idx ON api_tokens USING btree (account_id);
+
 CREATE TABLE auth_sessions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     account_id uuid NOT NULL,
@@ -181,6 +202,58 @@ CREATE TABLE auth_sessions (
     CONSTRAINT auth_sessions_token_hash_key UNIQUE (token_hash)
 );
 CREATE INDEX auth_sessions_account_id_idx ON auth_sessions USING btree (account_id);
+
+CREATE TABLE invitations (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    project_id uuid NOT NULL,
+    email character varying(255) NOT NULL,
+    role member_role NOT NULL,
+    token_hash character varying(64) NOT NULL,
+    invited_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT invitations_email_check CHECK (((email)::text = lower((email)::text))),
+    CONSTRAINT invitations_invited_by_fkey FOREIGN KEY (invited_by) REFERENCES accounts(id) ON DELETE SET NULL,
+    CONSTRAINT invitations_pkey PRIMARY KEY (id),
+    CONSTRAINT invitations_project_id_email_key UNIQUE (project_id, email),
+    CONSTRAINT invitations_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT invitations_token_hash_check CHECK (((token_hash)::text ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT invitations_token_hash_key UNIQUE (token_hash)
+);
+CREATE INDEX invitations_invited_by_idx ON invitations USING btree (invited_by);
+
+CREATE TABLE notes (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    project_id uuid NOT NULL,
+    account_id uuid,
+    content character varying(2000) NOT NULL,
+    note_date date NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT notes_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id) ON DELETE SET NULL,
+    CONSTRAINT notes_content_check CHECK (((content)::text <> ''::text)),
+    CONSTRAINT notes_pkey PRIMARY KEY (id),
+    CONSTRAINT notes_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE
+);
+CREATE INDEX notes_account_id_idx ON notes USING btree (account_id);
+CREATE INDEX notes_project_id_note_date_idx ON notes USING btree (project_id, note_date);
+CREATE TRIGGER notes_touch_updated_at BEFORE UPDATE ON notes FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE TABLE project_erasures (
+    project_id uuid NOT NULL,
+    name character varying(255) NOT NULL,
+    requested_by uuid,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    leased_until timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    finished_at timestamp with time zone,
+    receipt jsonb,
+    CONSTRAINT project_erasures_pkey PRIMARY KEY (project_id),
+    CONSTRAINT project_erasures_receipt_check CHECK ((jsonb_typeof(receipt) = 'object'::text))
+);
+CREATE INDEX project_erasures_open_idx ON project_erasures USING btree (requested_at) WHERE (finished_at IS NULL);
 
 CREATE TABLE project_members (
     project_id uuid NOT NULL,
@@ -209,6 +282,19 @@ CREATE TABLE projects (
 );
 CREATE INDEX projects_tenant_id_idx ON projects USING btree (tenant_id);
 CREATE TRIGGER projects_touch_updated_at BEFORE UPDATE ON projects FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE TABLE public_dashboards (
+    project_id uuid NOT NULL,
+    slug character varying(100) NOT NULL,
+    is_enabled boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT public_dashboards_pkey PRIMARY KEY (project_id),
+    CONSTRAINT public_dashboards_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT public_dashboards_slug_check CHECK (((slug)::text ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text)),
+    CONSTRAINT public_dashboards_slug_key UNIQUE (slug)
+);
+CREATE TRIGGER public_dashboards_touch_updated_at BEFORE UPDATE ON public_dashboards FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
 CREATE TABLE refresh_tokens (
     id uuid DEFAULT gen_random_uuid() NOT NULL,

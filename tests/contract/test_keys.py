@@ -129,6 +129,17 @@ async def test_bucket_refills(buckets: TokenBuckets) -> None:
     assert second[0] == 10
 
 
+async def test_bucket_tells_what_is_left_and_how_long_to_wait(buckets: TokenBuckets) -> None:
+    """One token at a time, with the rest; asking for the wait takes nothing."""
+    name = new_hash()
+    assert await buckets.wait_for_one(name, rate_per_s=0.01, burst=3) == 0
+    taken = [await buckets.take_one(name, rate_per_s=0.01, burst=3) for _ in range(4)]
+    assert [one.is_granted for one in taken] == [True, True, True, False]
+    assert [one.left for one in taken] == [2, 1, 0, 0]
+    assert 90 < taken[3].wait_s <= 100
+    assert 90 < await buckets.wait_for_one(name, rate_per_s=0.01, burst=3) <= 100
+
+
 async def test_buckets_are_taken_from_one_at_a_time(buckets: TokenBuckets) -> None:
     """Callers at the same time never get more than there is."""
     key_hash = new_hash()

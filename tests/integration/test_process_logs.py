@@ -90,6 +90,7 @@ def test_every_line_is_json_while_all_servers_are_dead(name: str, tmp_path: Path
                 **DEAD,
                 "INGESTOR_HTTP_PORT": str(ports[0]),
                 "API_PORT": str(ports[0]),
+                "JWT_SECRET": "s" * 32,
                 "INGESTOR_GRPC_PORT": str(ports[1]),
                 "METRICS_PORT": str(ports[2]) if is_flow else "0",
             },
@@ -225,6 +226,7 @@ def test_bad_settings_are_told_as_json() -> None:
         (["flows", "alert_delivery"], "METRICS_PORT"),
         (["flows", "results"], "METRICS_PORT"),
         (["api"], "API_PORT"),
+        (["api"], "JWT_SECRET"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", *arguments],

@@ -31,6 +31,8 @@ SERVICE_KEYS = {
     "stop_grace_period", "tmpfs", "ulimits", "volumes",
 }  # fmt: skip
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period", "start_interval"}
+# Secrets that are there only while something is renewed.
+OPTIONAL_SECRETS = {"JWT_SECRET_PREVIOUS"}
 CONDITIONS = {"service_healthy", "service_completed_successfully"}
 _PINNED = re.compile(r"[a-z0-9./-]+:[A-Za-z0-9._-]+")
 _PORT = re.compile(r"\$\{PUBLISH_ADDRESS:-127\.0\.0\.1\}:\$\{PUBLISH_[A-Z]+_PORT:-\d+\}:\d+")
@@ -90,6 +92,9 @@ def _service_faults(service: dict[str, Any], *, is_one_shot: bool) -> Iterator[s
     for variable, value in service.get("environment", {}).items():
         if not isinstance(value, str):
             yield f"{variable} is not a string: YAML would change it"
+        elif variable in OPTIONAL_SECRETS:
+            if value != f"${{{variable}:-}}":
+                yield f"secret {variable} has a default"
         elif "PASSWORD" in variable or "SECRET" in variable:
             if not re.fullmatch(r"\$\{[A-Z0-9_]+:\?[^}]+\}", value):
                 yield f"secret {variable} has a default"
@@ -123,6 +128,9 @@ BAD: dict[str, Change] = {
     "open port": lambda file: file["services"]["postgres"].update(ports=["5432:5432"]),
     "secret": lambda file: file["services"]["postgres"]["environment"].update(
         POSTGRES_PASSWORD="${POSTGRES_PASSWORD:-gosight}"
+    ),
+    "optional secret": lambda file: file["services"]["api"]["environment"].update(
+        JWT_SECRET_PREVIOUS="${JWT_SECRET_PREVIOUS:-gosight}"
     ),
     "password in a URL": lambda file: file["services"]["api"]["environment"].update(
         DATABASE_URL="postgresql://gosight:gosight@postgres:5432/gosight"

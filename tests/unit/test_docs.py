@@ -19,8 +19,10 @@ from typer.main import get_command
 import api
 import connectors
 import flows
+from api.accounts.routes import ACCOUNT_ROUTES
+from api.errors import STATUS, ErrorCode
 from api.parameters import EventsParameters, PeriodParameters
-from api.routes import ROUTES
+from api.routes import ROUTES, Route
 from cli.main import app
 from ingest_gateway.decode import DecodeLimits, decode
 from ingest_gateway.judge import Project, judge
@@ -160,7 +162,7 @@ def test_settings_exist(name: str) -> None:
         return  # History names what was.
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     known = set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE))
-    known |= set(_PLACEHOLDER.findall(TEXTS[name]))
+    known |= set(_PLACEHOLDER.findall(TEXTS[name])) | set(ErrorCode)
     for fragment in fragments(TEXTS[name]):
         assert set(_SETTING.findall(fragment)) <= known, name
 
@@ -306,8 +308,32 @@ def test_api_paths_exist() -> None:
     paths = {route.path for route in ROUTES}
     for name, text in TEXTS.items():
         for fragment in fragments(text):
-            for path in re.findall(r"/api/v1/[a-z_{}/$A-Z]*", fragment):
+            for found in re.findall(r"/api/v1/[a-z_{}/$A-Z.-]*", fragment):
+                path = found.rstrip(".")
                 assert path.replace("$PROJECT", "{project_id}") in paths, f"{name}: {path}"
+
+
+def test_the_account_calls_are_listed() -> None:
+    """The table of calls is the route table's part of the account side, in its order."""
+    wanted = [
+        f"| `{route.method} {route.path}` | {caller_of(route)} | {route.summary} |"
+        for route in ACCOUNT_ROUTES
+    ]
+    assert section("docs/api.md", "calls") == wanted
+
+
+def test_the_codes_of_the_api_are_told() -> None:
+    """Each code with its status, in the order of the table."""
+    text = TEXTS["docs/api.md"].partition("\n## Answers\n")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", text, re.MULTILINE)
+    assert dict(told) == {code.value: str(status) for code, status in STATUS.items()}
+
+
+def caller_of(route: Route) -> str:
+    """Who may call a route, in a word."""
+    if route.is_personal:
+        return "login"
+    return route.access.name.lower()
 
 
 def test_the_readme_is_short() -> None:

@@ -52,7 +52,7 @@ UNUSED = {
     "alert_delivery": {"BATCH_ROWS", "BATCH_SECONDS"} | FOR_EVENTS,
 }
 # Secrets that not every installation has: without them a part does not work, and says so.
-OPTIONAL_SECRETS = frozenset({"TELEGRAM_BOT_TOKEN"})
+OPTIONAL_SECRETS = frozenset({"TELEGRAM_BOT_TOKEN", "JWT_SECRET_PREVIOUS"})
 _SETTING = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::?([-?+])([^}]*))?\}")
 

@@ -24,6 +24,7 @@ from connectors.keys import KeyStore
 from connectors.postgres import PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, connect_redis
 from sql.migrate import migrate_up
+from tests.integration.api.account_world import World, account_world
 from tests.stack import RunningStack, fresh_databases
 
 EVENTS = 25
@@ -107,6 +108,21 @@ def shop(running_stack: RunningStack) -> Iterator[Shop]:
         insert_arrow(client, "ledger_entries", pa.Table.from_pylist(entries), "raw:0:0-0")
         client.close()
         yield Shop(databases, project_id, read_key, write_key, foreign_key, last_ms)
+
+
+@pytest.fixture(scope="module")
+def databases(running_stack: RunningStack) -> Iterator[RunningStack]:
+    """Empty databases with all tables."""
+    with fresh_databases(running_stack) as fresh:
+        migrate_up(fresh.database_url, fresh.clickhouse_url)
+        yield fresh
+
+
+@pytest.fixture
+async def world(databases: RunningStack) -> AsyncIterator[World]:
+    """The account side, open to everybody, without limits."""
+    async with account_world(databases) as made:
+        yield made
 
 
 @asynccontextmanager

@@ -285,6 +285,7 @@ async def test_a_wrong_method_is_told() -> None:
     """A path that exists answers 405 to another method."""
     async with World().client() as client, client.post(f"{PATH}/overview") as answer:
         assert answer.status == 405
+        assert answer.headers["Allow"] == "GET"
         assert (await answer.json())["error"]["code"] == "METHOD_NOT_ALLOWED"
 
 

@@ -29,6 +29,7 @@ COMMANDS = [
     ["version"],
     ["projects", "create"],
     ["projects", "list"],
+    ["projects", "grant"],
     ["keys", "create"],
     ["keys", "list"],
     ["keys", "revoke"],

@@ -14,12 +14,13 @@ from cli.dlq_work import BadMomentError, since_ms
 from cli.folders import ENVIRONMENT_FILE
 from cli.load import EVENTS_MAX, LoadPlan, LoadResult, make_bodies
 from cli.output import cell_text
-from cli.project_store import hash_of, new_key, slug_of
 from cli.settings import merged_environment
 from cli.synthetic import Visitors
+from connectors.secret_texts import hash_of, new_key
 from schemas.codec import decode_batch
 from schemas.project_settings import parse_settings
 from schemas.records import ProjectSettings
+from schemas.slugs import slug_of
 from schemas.validate import validate_event
 
 NOW_MS = 1_795_255_200_000

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_gateway.client_address import client_address
 from ingest_gateway.origins import is_origin_allowed
+from schemas.client_address import client_address
 
 
 @pytest.mark.parametrize(

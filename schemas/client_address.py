@@ -8,7 +8,7 @@ the client. Source: events.md, section 1 (Request headers).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 
 def client_address(
@@ -27,6 +27,14 @@ def client_address(
     if real_ip:
         return _plain(real_ip.strip())
     return peer
+
+
+def network_of(address: str) -> str:
+    """What one client holds: an IPv4 address, or 2**64 IPv6 ones."""
+    try:
+        return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    except ValueError:
+        return address
 
 
 def _plain(text: str) -> str:
