@@ -7,39 +7,15 @@ every role is made from this table alone. Parts of it stand beside their handler
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from aiohttp.typedefs import Handler
-from pydantic import BaseModel
-
 from api import service_handlers
 from api.access import Access
 from api.events_handler import events
 from api.ledger_handler import ledger
 from api.overview_handler import overview
+from api.read_routes import READ_ROUTES
+from api.route import BASE, PROJECT, Route
 
-BASE = "/api/v1"
-PROJECT = BASE + "/projects/{project_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One call of the API.
-
-    `parameters`, `body` and `answer` are the models of the query, of the request's JSON and of the
-    answer's `data`; None where there is none, or nothing but a file.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    access: Access = Access.PUBLIC
-    summary: str = ""
-    parameters: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    answer: type[BaseModel] | None = None
-    status: int = 200
-
+__all__ = ["BASE", "PROJECT", "ROUTES", "Route"]
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/health", service_handlers.health),
@@ -48,4 +24,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", PROJECT + "/overview", overview, Access.VIEWER),
     Route("GET", PROJECT + "/ledger", ledger, Access.VIEWER),
     Route("GET", PROJECT + "/events", events, Access.VIEWER),
+    *READ_ROUTES,
 )

@@ -24,7 +24,9 @@ from connectors.keys import KeyStore
 from connectors.postgres import PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, connect_redis
 from sql.migrate import migrate_up
+from tests.integration.api.reading import Reader
 from tests.stack import RunningStack, fresh_databases
+from tests.stored_scenes import StoredScenes, store_scenes
 
 EVENTS = 25
 MINUTE_MS = 60_000
@@ -129,3 +131,39 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
         runner.close()
         await redis.aclose()
         await pool.close()
+
+
+@dataclass(frozen=True)
+class SceneShop:
+    """A project with all scenes, another with one event, and keys."""
+
+    databases: RunningStack
+    scenes: StoredScenes
+    read_key: str
+    admin_key: str
+    other_project: str
+    other_key: str
+
+
+@pytest.fixture(scope="module")
+def scene_shop(running_stack: RunningStack) -> Iterator[SceneShop]:
+    """Stores with all scenes, shared by one module's tests."""
+    with fresh_databases(running_stack) as databases:
+        migrate_up(databases.database_url, databases.clickhouse_url)
+        with connect_postgres_now(databases.database_url) as connection:
+            project = create_project(connection, "Scenes")
+            other = create_project(connection, "Other")
+            read_key, _ = create_key(connection, project.id, name="r", permission="read")
+            admin_key, _ = create_key(connection, project.id, name="a", permission="admin")
+            other_key, _ = create_key(connection, other.id, name="r", permission="read")
+        client = connect(databases.clickhouse_url)
+        scenes = store_scenes(client, str(project.id))
+        client.close()
+        yield SceneShop(databases, scenes, read_key, admin_key, str(other.id), other_key)
+
+
+@pytest.fixture
+async def reader(scene_shop: SceneShop) -> AsyncIterator[Reader]:
+    """A caller with a read key of the project with all scenes."""
+    async with api_client(scene_shop.databases) as client:
+        yield Reader(client, scene_shop.read_key, scene_shop.scenes, scene_shop.other_project)
