@@ -17,8 +17,10 @@ from aiohttp import web
 from api.app import create_app
 from api.clickhouse_runner import ClickHouseRunner
 from api.ledger_watch import watch_ledger
+from api.reads.stores import ReadStores
 from api.services import Services
 from api.settings import ApiSettings
+from connectors.error_groups import PostgresErrorGroups
 from connectors.errors import RetryableError
 from connectors.keys import KeyStore
 from connectors.log_capture import own_process_logs
@@ -59,6 +61,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         # Without Redis every answer is still right, only slower.
         vital=frozenset({"postgres", "clickhouse"}),
         now_ms=lambda: time.time_ns() // 1_000_000,
+        reads=ReadStores(error_groups=PostgresErrorGroups(pool)),
     )
     web_runner = web.AppRunner(
         create_app(services), access_log=None, shutdown_timeout=settings.drain_timeout_s

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from api.access import Access
-from api.parameters import NoParameters
-from api.reads import session_models, sessions
+from api.parameters import NoParameters, PeriodParameters
+from api.reads import errors, insight_models, insights, session_models, sessions
 from api.route import PROJECT, Route
 
 SESSION = PROJECT + "/sessions/{session_id}"
@@ -54,5 +54,42 @@ READ_ROUTES: tuple[Route, ...] = (
         "Score, issues and emotion of a session.",
         NoParameters,
         answer=session_models.SessionExperience,
+    ),
+    Route(
+        "GET",
+        PROJECT + "/insights",
+        insights.insights,
+        Access.VIEWER,
+        "What detectors found: counts, a page of insights, hot spots.",
+        insight_models.InsightsParameters,
+        answer=insight_models.Insights,
+    ),
+    Route(
+        "GET",
+        PROJECT + "/errors",
+        errors.errors,
+        Access.VIEWER,
+        "Errors by fingerprint with their status, or one by one.",
+        insight_models.ErrorsParameters,
+        answer=insight_models.ErrorList,
+    ),
+    Route(
+        "GET",
+        PROJECT + "/errors/{error_id}",
+        errors.error,
+        Access.VIEWER,
+        "One error: stack, days, browsers, pages, sessions.",
+        PeriodParameters,
+        answer=insight_models.ErrorDetail,
+    ),
+    Route(
+        "PATCH",
+        PROJECT + "/errors/{error_id}",
+        errors.decide,
+        Access.MEMBER,
+        "Resolve, ignore or open an error.",
+        NoParameters,
+        insight_models.ErrorChange,
+        insight_models.ErrorDecision,
     ),
 )

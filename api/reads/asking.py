@@ -20,7 +20,9 @@ from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters, PeriodParameters, parse_parameters
 from api.period import Period, parse_period
 from api.project_queries import ProjectQueries
+from api.reads.stores import ReadStores
 from api.services import SERVICES, Services
+from connectors.errors import RetryableError
 
 ParametersT = TypeVar("ParametersT", bound=NoParameters)
 PeriodParametersT = TypeVar("PeriodParametersT", bound=PeriodParameters)
@@ -40,6 +42,18 @@ class Asked(Generic[ParametersT]):
     queries: ProjectQueries
     caller: Caller
     services: Services
+
+    @property
+    def stores(self) -> ReadStores:
+        """What reads need beside the queries.
+
+        Raises:
+            RetryableError: this process was made without.
+        """
+        stores = self.services.reads
+        if stores is None:
+            raise RetryableError("the stores of reads are not connected")
+        return stores
 
 
 @dataclass(frozen=True, slots=True)

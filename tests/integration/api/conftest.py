@@ -16,10 +16,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create_app
 from api.clickhouse_runner import ClickHouseRunner
+from api.reads.stores import ReadStores
 from api.services import Services
 from cli.project_store import connect as connect_postgres_now
 from cli.project_store import create_key, create_project
 from connectors.clickhouse import connect, insert_arrow
+from connectors.error_groups import PostgresErrorGroups
 from connectors.keys import KeyStore
 from connectors.postgres import PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, connect_redis
@@ -123,6 +125,7 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
         checks={"clickhouse": runner.check},
         vital=frozenset({"clickhouse"}),
         now_ms=lambda: time.time_ns() // 1_000_000,
+        reads=ReadStores(error_groups=PostgresErrorGroups(pool)),
     )
     try:
         async with TestClient(TestServer(create_app(services))) as client:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import ApiError
+from api.period import Period
 from api.reads.cursors import Cursor, decode_cursor
+from api.reads.days import filled
+from api.reads.errors import status_of
 from api.reads.session_pages import TIME_ON_PAGE_MAX_MS, seen_pages
+from connectors.error_groups import Decision
 
 ID = "0b8f6f5e-5d1c-4b57-9a3e-7d8a4d1c2f10"
 
@@ -94,3 +100,33 @@ def test_exits_find_their_view_in_two_tabs_and_without_ids() -> None:
     ]
     assert times(rows) == [("/a", 20, None), ("/a", 80, None), ("/b", 50, 100)]
     assert seen_pages([]) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "last_seen_ms", "found"),
+    [
+        ("resolved", 9, "resolved"),
+        ("resolved", 10, "resolved"),
+        ("resolved", 11, "open"),
+        ("ignored", 11, "ignored"),
+        ("open", 11, "open"),
+    ],
+)
+def test_only_what_is_resolved_comes_back(status: str, last_seen_ms: int, found: str) -> None:
+    """And only when it happens after the decision."""
+    assert status_of(Decision(status, 10), last_seen_ms) == found
+
+
+def test_days_without_anything_are_there() -> None:
+    """All days of the zone that the period touches, also the one on which clocks go back."""
+    zone = ZoneInfo("America/New_York")
+    start = datetime(2026, 10, 31, 23, 30, tzinfo=zone)
+    end = datetime(2026, 11, 3, tzinfo=zone)
+    period = Period(
+        round(start.timestamp() * 1000), round(end.timestamp() * 1000), "America/New_York"
+    )
+    assert filled(period, {date(2026, 11, 1): 4}) == [
+        {"date": "2026-10-31", "value": 0},
+        {"date": "2026-11-01", "value": 4},
+        {"date": "2026-11-02", "value": 0},
+    ]

@@ -1,0 +1,17 @@
+"""What reads need beside the queries: stores behind small interfaces.
+
+The real ones are built in `api.__main__`; tests pass in-memory twins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connectors.error_groups import ErrorGroups
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStores:
+    """One instance a process."""
+
+    error_groups: ErrorGroups
