@@ -23,8 +23,10 @@ from api.settings import ApiSettings
 from connectors.error_groups import PostgresErrorGroups
 from connectors.errors import RetryableError
 from connectors.keys import KeyStore
+from connectors.live_figures import RedisLiveFigures
 from connectors.log_capture import own_process_logs
 from connectors.postgres import PostgresKeySource, connect_postgres
+from connectors.project_settings import PostgresProjectSettings
 from connectors.redis import RedisKeyCache, connect_redis
 from connectors.settings import SettingsError
 from connectors.telemetry import get_logger, watch_event_loop
@@ -61,7 +63,11 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         # Without Redis every answer is still right, only slower.
         vital=frozenset({"postgres", "clickhouse"}),
         now_ms=lambda: time.time_ns() // 1_000_000,
-        reads=ReadStores(error_groups=PostgresErrorGroups(pool)),
+        reads=ReadStores(
+            error_groups=PostgresErrorGroups(pool),
+            live=RedisLiveFigures(redis),
+            settings=PostgresProjectSettings(pool),
+        ),
     )
     web_runner = web.AppRunner(
         create_app(services), access_log=None, shutdown_timeout=settings.drain_timeout_s

@@ -11,8 +11,8 @@ from api import service_handlers
 from api.access import Access
 from api.events_handler import events
 from api.ledger_handler import ledger
-from api.overview_handler import overview
 from api.read_routes import READ_ROUTES
+from api.reads.overview import overview
 from api.route import BASE, PROJECT, Route
 
 __all__ = ["BASE", "PROJECT", "ROUTES", "Route"]

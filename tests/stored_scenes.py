@@ -67,7 +67,10 @@ def store_scenes(client: Client, project_id: str) -> StoredScenes:
         values += (_of_project(value, project_id) for value in raw_values(requests))
     chunk = RowBuilder(parse_agent, find_place).build(polled(values))
     assert not chunk.poisons
+    # A few events were sent twice: as the storage flow, only the first one is written.
     table = chunk.columns.table()
+    first = {event_id: row for row, event_id in reversed(list(enumerate(chunk.event_ids)))}
+    table = table.take(sorted(first.values()))
     insert_arrow(client, "events", table, f"scenes-{time.time_ns()}")
     by_session: dict[str, list[SessionBatch]] = {}
     for batch in live_batches(values):
@@ -82,8 +85,7 @@ def store_scenes(client: Client, project_id: str) -> StoredScenes:
                 insights.append(output)
     insert_arrow(client, "sessions", session_table(list(rows.values())), f"rows-{project_id}")
     insert_arrow(client, "insights", insight_table(insights), f"found-{project_id}")
-    events = {row["event_id"]: row for row in table.to_pylist()}
-    return StoredScenes(project_id, list(events.values()), list(rows.values()), insights, midnights)
+    return StoredScenes(project_id, table.to_pylist(), list(rows.values()), insights, midnights)
 
 
 def _midnights_ms() -> tuple[int, ...]:

@@ -29,6 +29,11 @@ from api.services import Row
 VIEW_ROWS_MAX = 20_000
 INSIGHTS_MAX = 500
 GOOD_FROM, FAIR_FROM = 80, 50  # Source: sessions.md, section 5.
+# Of a session whose events are no longer kept.
+_NO_DEVICE: Row = {
+    **dict.fromkeys(("browser_version", "os_version", "language", "timezone", "region"), ""),
+    **dict.fromkeys(("screen_width", "screen_height", "viewport_width", "viewport_height"), 0),
+}
 _FLAGS = ("has_error", "has_rage_click", "has_dead_click", "has_replay")
 _LISTED = (
     *("id", "user_id", "anonymous_id", "duration_ms", "entry_url", "exit_url", "page_count"),
@@ -107,7 +112,7 @@ async def session(request: web.Request) -> web.Response:
             ("session_insights", {**span, "limit": INSIGHTS_MAX}),
         ]
     )
-    device = devices[0]
+    device = devices[0] if devices else _NO_DEVICE
     return data_answer(
         {
             **{name: row[name] for name in _DETAILED},

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from connectors.error_groups import ErrorGroups
+from connectors.live_figures import LiveFigures
+from connectors.project_settings import ProjectSettingsReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +17,5 @@ class ReadStores:
     """One instance a process."""
 
     error_groups: ErrorGroups
+    live: LiveFigures
+    settings: ProjectSettingsReader

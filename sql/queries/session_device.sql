@@ -1,4 +1,4 @@
--- With what and from where a session came: of each the first that its events tell. One row.
+-- With what and from where a session came: of each the first that its events tell. No row without events.
 SELECT
     argMinIf(events.browser_version, (timestamp, event_id), events.browser_version != '') AS browser_version,
     argMinIf(events.os_version, (timestamp, event_id), events.os_version != '') AS os_version,
@@ -13,3 +13,4 @@ FROM events FINAL
 WHERE project_id = {project_id:String}
   AND event_date BETWEEN {first_day:Date} AND {last_day:Date}
   AND session_id = toUUIDOrZero({session_id:String})
+HAVING count() > 0

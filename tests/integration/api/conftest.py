@@ -23,7 +23,9 @@ from cli.project_store import create_key, create_project
 from connectors.clickhouse import connect, insert_arrow
 from connectors.error_groups import PostgresErrorGroups
 from connectors.keys import KeyStore
+from connectors.live_figures import RedisLiveFigures
 from connectors.postgres import PostgresKeySource, connect_postgres
+from connectors.project_settings import PostgresProjectSettings
 from connectors.redis import RedisKeyCache, connect_redis
 from sql.migrate import migrate_up
 from tests.integration.api.reading import Reader
@@ -125,7 +127,11 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
         checks={"clickhouse": runner.check},
         vital=frozenset({"clickhouse"}),
         now_ms=lambda: time.time_ns() // 1_000_000,
-        reads=ReadStores(error_groups=PostgresErrorGroups(pool)),
+        reads=ReadStores(
+            error_groups=PostgresErrorGroups(pool),
+            live=RedisLiveFigures(redis),
+            settings=PostgresProjectSettings(pool),
+        ),
     )
     try:
         async with TestClient(TestServer(create_app(services))) as client:

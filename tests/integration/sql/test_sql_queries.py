@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
+from statistics import mean
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -106,14 +107,19 @@ def test_overview_by_day(client: Client, traffic: Traffic, timezone: str) -> Non
 
 @pytest.mark.parametrize("limit", [3, 100])
 def test_top_pages(client: Client, traffic: Traffic, limit: int) -> None:
-    """Pages by views, with their sessions and visitors."""
+    """Pages by views, with their sessions and visitors, and how long exits say a view was."""
     pages = by(of_type(in_period(traffic), "page_view"), "path")
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    for row in of_type(in_period(traffic), "page_exit"):
+        if row["time_on_page_ms"]:
+            times[row["path"]].append(row["time_on_page_ms"])
     expected = [
         {
             "path": path,
             "page_views": len(rows),
             "sessions": distinct(rows, "session_id"),
             "visitors": distinct(rows, "anonymous_id"),
+            "avg_seconds": None if not times[path] else pytest.approx(mean(times[path]) / 1000),
         }
         for path, rows in sorted(pages.items(), key=lambda page: (-len(page[1]), page[0].encode()))
     ]
