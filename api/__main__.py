@@ -17,11 +17,14 @@ from aiohttp import web
 from api.app import create_app
 from api.clickhouse_runner import ClickHouseRunner
 from api.ledger_watch import watch_ledger
+from api.reads.commands import GosightCommands
+from api.reads.jobs import Jobs
 from api.reads.stores import ReadStores
 from api.services import Services
 from api.settings import ApiSettings
 from connectors.error_groups import PostgresErrorGroups
 from connectors.errors import RetryableError
+from connectors.job_book import RedisJobBook
 from connectors.keys import KeyStore
 from connectors.live_figures import RedisLiveFigures
 from connectors.log_capture import own_process_logs
@@ -56,17 +59,23 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         # Reading an entry that cannot exist: a ping that goes the way of real calls.
         await RedisKeyCache(redis).read("ready")
 
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    jobs = Jobs(RedisJobBook(redis), now_ms)
     services = Services(
         queries=runner,
         keys=keys,
         checks={"postgres": check_keys, "clickhouse": runner.check, "redis": check_redis},
         # Without Redis every answer is still right, only slower.
         vital=frozenset({"postgres", "clickhouse"}),
-        now_ms=lambda: time.time_ns() // 1_000_000,
+        now_ms=now_ms,
         reads=ReadStores(
             error_groups=PostgresErrorGroups(pool),
             live=RedisLiveFigures(redis),
             settings=PostgresProjectSettings(pool),
+            commands=GosightCommands(settings.command_environ()),
+            jobs=jobs,
         ),
     )
     web_runner = web.AppRunner(
@@ -87,6 +96,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         get_logger().info("api_stopping")
     finally:
         await web_runner.cleanup()
+        await jobs.close()
         runner.close()
         await redis.aclose()
         await pool.close()

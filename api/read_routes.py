@@ -15,6 +15,8 @@ from api.reads import (
     reports,
     session_models,
     sessions,
+    trying,
+    trying_models,
 )
 from api.route import PROJECT, Route
 
@@ -201,5 +203,34 @@ READ_ROUTES: tuple[Route, ...] = (
         "Events used, and what is kept for how long.",
         PeriodParameters,
         answer=heat_models.Usage,
+    ),
+    Route(
+        "GET",
+        SESSION + "/explain",
+        trying.explain,
+        Access.VIEWER,
+        "What each detector thought of each click, or of one event.",
+        session_models.ExplainParameters,
+        answer=trying_models.Explanation,
+    ),
+    Route(
+        "POST",
+        PROJECT + "/backtests",
+        trying.start_backtest,
+        Access.MEMBER,
+        "Try changed rules on stored sessions, in the background.",
+        NoParameters,
+        trying_models.BacktestBody,
+        trying_models.JobStarted,
+        status=202,
+    ),
+    Route(
+        "GET",
+        PROJECT + "/jobs/{job_id}",
+        trying.job_state,
+        Access.MEMBER,
+        "How far a job is, and its result.",
+        NoParameters,
+        answer=trying_models.JobState,
     ),
 )

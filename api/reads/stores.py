@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from api.reads.commands import Commands
+from api.reads.jobs import Jobs
 from connectors.error_groups import ErrorGroups
 from connectors.live_figures import LiveFigures
 from connectors.project_settings import ProjectSettingsReader
@@ -19,3 +21,5 @@ class ReadStores:
     error_groups: ErrorGroups
     live: LiveFigures
     settings: ProjectSettingsReader
+    commands: Commands
+    jobs: Jobs

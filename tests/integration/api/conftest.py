@@ -16,12 +16,15 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create_app
 from api.clickhouse_runner import ClickHouseRunner
+from api.reads.commands import GosightCommands
+from api.reads.jobs import Jobs
 from api.reads.stores import ReadStores
 from api.services import Services
 from cli.project_store import connect as connect_postgres_now
 from cli.project_store import create_key, create_project
 from connectors.clickhouse import connect, insert_arrow
 from connectors.error_groups import PostgresErrorGroups
+from connectors.job_book import RedisJobBook
 from connectors.keys import KeyStore
 from connectors.live_figures import RedisLiveFigures
 from connectors.postgres import PostgresKeySource, connect_postgres
@@ -121,6 +124,8 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
     pool = await connect_postgres(databases.database_url)
     redis = connect_redis(databases.redis_url, timeout_s=2.0)
     runner = ClickHouseRunner(databases.clickhouse_url, threads=4, timeout_s=10)
+    jobs = Jobs(RedisJobBook(redis), lambda: time.time_ns() // 1_000_000)
+    environ = {"CLICKHOUSE_URL": databases.clickhouse_url, "DATABASE_URL": databases.database_url}
     services = Services(
         queries=runner,
         keys=KeyStore(PostgresKeySource(pool), RedisKeyCache(redis), fresh_s=0.0),
@@ -131,12 +136,15 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
             error_groups=PostgresErrorGroups(pool),
             live=RedisLiveFigures(redis),
             settings=PostgresProjectSettings(pool),
+            commands=GosightCommands(environ),
+            jobs=jobs,
         ),
     )
     try:
         async with TestClient(TestServer(create_app(services))) as client:
             yield client
     finally:
+        await jobs.close()
         runner.close()
         await redis.aclose()
         await pool.close()
