@@ -6,6 +6,8 @@ from api.access import Access
 from api.parameters import NoParameters, PeriodParameters
 from api.reads import (
     errors,
+    export_models,
+    exports,
     heat_models,
     heatmaps,
     insight_models,
@@ -232,5 +234,29 @@ READ_ROUTES: tuple[Route, ...] = (
         "How far a job is, and its result.",
         NoParameters,
         answer=trying_models.JobState,
+    ),
+    Route(
+        "GET",
+        PROJECT + "/export/sessions",
+        exports.sessions,
+        Access.VIEWER,
+        "All sessions of a period as CSV or as lines of JSON.",
+        export_models.SessionsExport,
+    ),
+    Route(
+        "GET",
+        PROJECT + "/export/events",
+        exports.events,
+        Access.VIEWER,
+        "All events of a period as CSV or as lines of JSON.",
+        export_models.EventsExport,
+    ),
+    Route(
+        "GET",
+        PROJECT + "/export/insights",
+        exports.insights,
+        Access.VIEWER,
+        "All insights of a period as CSV or as lines of JSON.",
+        export_models.InsightsExport,
     ),
 )
