@@ -19,6 +19,7 @@ from api.clickhouse_runner import ClickHouseRunner
 from api.ledger_watch import watch_ledger
 from api.reads.commands import GosightCommands
 from api.reads.jobs import Jobs
+from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
 from api.services import Services
 from api.settings import ApiSettings
@@ -62,6 +63,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
 
+    analysts = ClickHouseSqlRunner(settings.clickhouse_url)
     jobs = Jobs(RedisJobBook(redis), now_ms)
     services = Services(
         queries=runner,
@@ -76,6 +78,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
             settings=PostgresProjectSettings(pool),
             commands=GosightCommands(settings.command_environ()),
             jobs=jobs,
+            sql=analysts,
         ),
     )
     web_runner = web.AppRunner(
@@ -98,6 +101,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         await web_runner.cleanup()
         await jobs.close()
         runner.close()
+        analysts.close()
         await redis.aclose()
         await pool.close()
 

@@ -17,6 +17,7 @@ from api.reads import (
     reports,
     session_models,
     sessions,
+    sql,
     trying,
     trying_models,
 )
@@ -258,5 +259,15 @@ READ_ROUTES: tuple[Route, ...] = (
         Access.VIEWER,
         "All insights of a period as CSV or as lines of JSON.",
         export_models.InsightsExport,
+    ),
+    Route(
+        "POST",
+        PROJECT + "/sql",
+        sql.run_sql,
+        Access.ADMIN,
+        "One SELECT of an analyst over the project's rows.",
+        NoParameters,
+        sql.SqlBody,
+        sql.SqlAnswer,
     ),
 )

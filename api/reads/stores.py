@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from api.reads.commands import Commands
 from api.reads.jobs import Jobs
+from api.reads.sql_runner import SqlRunner
 from connectors.error_groups import ErrorGroups
 from connectors.live_figures import LiveFigures
 from connectors.project_settings import ProjectSettingsReader
@@ -23,3 +24,4 @@ class ReadStores:
     settings: ProjectSettingsReader
     commands: Commands
     jobs: Jobs
+    sql: SqlRunner

@@ -18,6 +18,7 @@ from api.app import create_app
 from api.clickhouse_runner import ClickHouseRunner
 from api.reads.commands import GosightCommands
 from api.reads.jobs import Jobs
+from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
 from api.services import Services
 from cli.project_store import connect as connect_postgres_now
@@ -124,6 +125,7 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
     pool = await connect_postgres(databases.database_url)
     redis = connect_redis(databases.redis_url, timeout_s=2.0)
     runner = ClickHouseRunner(databases.clickhouse_url, threads=4, timeout_s=10)
+    analysts = ClickHouseSqlRunner(databases.clickhouse_url)
     jobs = Jobs(RedisJobBook(redis), lambda: time.time_ns() // 1_000_000)
     environ = {"CLICKHOUSE_URL": databases.clickhouse_url, "DATABASE_URL": databases.database_url}
     services = Services(
@@ -138,6 +140,7 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
             settings=PostgresProjectSettings(pool),
             commands=GosightCommands(environ),
             jobs=jobs,
+            sql=analysts,
         ),
     )
     try:
@@ -146,6 +149,7 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
     finally:
         await jobs.close()
         runner.close()
+        analysts.close()
         await redis.aclose()
         await pool.close()
 
