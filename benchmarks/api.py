@@ -28,7 +28,13 @@ from clickhouse_connect.driver.client import Client
 from api.app import create_app
 from api.clickhouse_runner import ClickHouseRunner
 from api.services import Services
-from benchmarks.bench_machine import CLICKHOUSE, BenchMachine, bench_machine, server_process
+from benchmarks.bench_machine import (
+    CLICKHOUSE,
+    BenchMachine,
+    bench_machine,
+    cpu_seconds,
+    server_process,
+)
 from cli.project_store import connect as connect_projects
 from cli.project_store import create_key
 from connectors.clickhouse import connect
@@ -213,7 +219,11 @@ async def _measure(
     machine: BenchMachine, sessions: int, end: datetime
 ) -> Mapping[str, tuple[Sequence[float], float]]:
     server = server_process(machine, CLICKHOUSE)
-    processes = [psutil.Process(), *([server] if server is not None else [])]
+    assert server is not None
+
+    def used_seconds() -> float:
+        return _own_seconds() + cpu_seconds(server)
+
     chance = random.Random(1)
     async with _application(machine) as ask:
 
@@ -225,10 +235,9 @@ async def _measure(
 
         async def timed(make: Callable[[], str]) -> tuple[list[float], float]:
             await ask(make())
-            before = sum(map(_cpu_seconds, processes))
+            before = used_seconds()
             times = [await ask(make()) for _ in range(REQUESTS)]
-            used_s = sum(map(_cpu_seconds, processes)) - before
-            return times, used_s / REQUESTS * 1000
+            return times, (used_seconds() - before) / REQUESTS * 1000
 
         client = connect(machine.urls["CLICKHOUSE_URL"])
         ids = [
@@ -324,9 +333,9 @@ def _granules_of(client: Client, name: str, parameters: Mapping[str, Any]) -> st
     return f"{found[-1][0]} of {max(whole for _, whole in found)}" if found else "unknown"
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
+def _own_seconds() -> float:
     """Of this process alone: the servers are children of it."""
-    times = process.cpu_times()
+    times = psutil.Process().cpu_times()
     return times.user + times.system
 
 

@@ -20,7 +20,7 @@ UNKNOWN = "unknown"
 FRESHNESS_WINDOW_MS = 15 * 60_000
 DEVICE_TYPES = ("desktop", "mobile", "tablet")
 _COUNTED = ("events", "sessions", "users", "visitors", "page_views")
-_DEVICES_MAX = 100
+_NONE_CLOSED: Row = {"closed_sessions": 0, "bounced_sessions": 0, "duration_ms": 0}
 
 
 async def overview(request: web.Request) -> web.Response:
@@ -34,13 +34,10 @@ async def overview(request: web.Request) -> web.Response:
         "before": ("overview_summary", before),
         "people": ("overview_people", span),
         "people_before": ("overview_people", before),
-        "closed": ("overview_closed", span),
-        "closed_before": ("overview_closed", before),
+        "closed": ("overview_closed", {**span, "before_ms": before["start_ms"]}),
         "days": ("overview_by_day", {**span, "timezone": period.timezone}),
         "pages": ("top_pages", top),
-        "browsers": ("top_browsers", top),
-        "devices": ("top_devices", {**span, "limit": _DEVICES_MAX}),
-        "countries": ("top_countries", top),
+        "kinds": ("overview_kinds", span),
         "referrers": ("top_referrers", top),
         "hours": ("hourly_table", span),
         "wrong": ("overview_insights", span),
@@ -48,21 +45,22 @@ async def overview(request: web.Request) -> web.Response:
     }
     answers = await asked.queries.rows_of_all(list(queries.values()))
     rows = dict(zip(queries, answers, strict=True))
+    kinds, limit = rows["kinds"], asked.parameters.top
     return data_answer(
         {
             "period": period_document(period),
             "summary": _summary(
-                _figures(rows["now"][0], rows["people"][0], rows["closed"][0]),
-                _figures(rows["before"][0], rows["people_before"][0], rows["closed_before"][0]),
+                _figures(rows["now"][0], rows["people"][0], _closed(rows["closed"], 1)),
+                _figures(rows["before"][0], rows["people_before"][0], _closed(rows["closed"], 0)),
             ),
             "charts": {
                 "sessions_over_time": _days(period, rows["days"], "sessions"),
                 "pageviews_over_time": _days(period, rows["days"], "page_views"),
                 "top_pages": [_page(row) for row in rows["pages"]],
                 "top_referrers": _named(rows["referrers"], "source", ("sessions",)),
-                "top_browsers": _named(rows["browsers"], "browser", ("sessions", "visitors")),
-                "devices": device_shares(rows["devices"]),
-                "countries": _countries(rows["countries"]),
+                "top_browsers": [_browser(row) for row in _of_kind(kinds, "browser")[:limit]],
+                "devices": device_shares(_of_kind(kinds, "device_type")),
+                "countries": [_country(row) for row in _of_kind(kinds, "country")[:limit]],
                 "hourly": [
                     {"hour": time_text(row["hour_ms"]), **{name: row[name] for name in _COUNTED}}
                     for row in rows["hours"]
@@ -90,7 +88,7 @@ def change_percent(now: float | None, before: float | None) -> float | None:
 
 def device_shares(rows: Sequence[Row]) -> dict[str, float]:
     """Percent of the sessions whose device is known, one decimal."""
-    sessions = {row["device_type"]: row["sessions"] for row in rows}
+    sessions = {row["device_name"]: row["sessions"] for row in rows}
     total = sum(sessions.get(name, 0) for name in DEVICE_TYPES)
     return {
         name: round(100 * sessions.get(name, 0) / total, 1) if total else 0.0
@@ -108,6 +106,23 @@ def _figures(counts: Row, people: Row, closed: Row) -> dict[str, float | None]:
         "events": counts["events"],
         "avg_session_duration": round(closed["duration_ms"] / ended / 1000, 1) if ended else None,
         "bounce_rate": round(100 * closed["bounced_sessions"] / ended, 1) if ended else None,
+    }
+
+
+def _closed(rows: Sequence[Row], is_now: int) -> Row:
+    """The figures of one of the two periods; nothing if it has none."""
+    return next((row for row in rows if row["is_now"] == is_now), _NONE_CLOSED)
+
+
+def _of_kind(rows: Sequence[Row], kind: str) -> Sequence[Row]:
+    return [row for row in rows if row["kind"] == kind]
+
+
+def _browser(row: Row) -> dict[str, Any]:
+    return {
+        "browser": row["browser_name"] or UNKNOWN,
+        "sessions": row["sessions"],
+        "visitors": row["visitors"],
     }
 
 
@@ -143,16 +158,13 @@ def _named(rows: Sequence[Row], name: str, figures: Sequence[str]) -> list[dict[
     ]
 
 
-def _countries(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    return [
-        {
-            "country": row["country"] or UNKNOWN,
-            "country_code": row["country_code"],
-            "sessions": row["sessions"],
-            "visitors": row["visitors"],
-        }
-        for row in rows
-    ]
+def _country(row: Row) -> dict[str, Any]:
+    return {
+        "country": row["country_name"] or UNKNOWN,
+        "country_code": row["code"],
+        "sessions": row["sessions"],
+        "visitors": row["visitors"],
+    }
 
 
 def _freshness(row: Row, now_ms: int) -> dict[str, Any]:

@@ -31,7 +31,12 @@ SUMMARY = {"events": 40, "sessions": 4, "users": 1, "visitors": 3, "page_views":
 EMPTY = dict.fromkeys(SUMMARY, 0)
 ONE_ROW: dict[str, Row] = {
     "overview_people": {"users": 2},
-    "overview_closed": {"closed_sessions": 4, "bounced_sessions": 1, "duration_ms": 90_600},
+    "overview_closed": {
+        "is_now": 1,
+        "closed_sessions": 4,
+        "bounced_sessions": 1,
+        "duration_ms": 90_600,
+    },
     "overview_insights": {
         "rage_clicks": 1,
         "dead_clicks": 0,
@@ -217,7 +222,9 @@ async def test_every_query_is_bound_to_the_project() -> None:
 async def test_overview_has_counts_changes_and_freshness() -> None:
     """Counts come with their change; a period that had nothing before has no change."""
     world = World()
-    world.queries.answers["top_browsers"] = [{"browser": "", "sessions": 2, "visitors": 1}]
+    world.queries.answers["overview_kinds"] = [
+        {"kind": "browser", "browser_name": "", "sessions": 2, "visitors": 1}
+    ]
     _, document, _ = await world.get(f"{PATH}/overview?top=3")
     data = document["data"]
     Overview.model_validate(data)
