@@ -31,13 +31,21 @@ from api.rate_limits import (
     PER_CALLER_WRITES,
     RateLimits,
 )
+from api.reads.commands import GosightCommands
+from api.reads.jobs import Jobs
+from api.reads.sql_runner import ClickHouseSqlRunner
+from api.reads.stores import ReadStores
 from api.services import Services
 from api.settings import ApiSettings
 from connectors.database import Database
+from connectors.error_groups import PostgresErrorGroups
 from connectors.errors import RetryableError
+from connectors.job_book import RedisJobBook
 from connectors.keys import KeyStore
+from connectors.live_figures import RedisLiveFigures
 from connectors.log_capture import own_process_logs
 from connectors.postgres import Pool, PostgresKeySource, connect_postgres
+from connectors.project_settings import PostgresProjectSettings
 from connectors.redis import RedisKeyCache, RedisTokenBuckets, connect_redis
 from connectors.settings import SettingsError
 from connectors.telemetry import get_logger, watch_event_loop
@@ -71,13 +79,26 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         # Reading an entry that cannot exist: a ping that goes the way of real calls.
         await RedisKeyCache(redis).read("ready")
 
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    analysts = ClickHouseSqlRunner(settings.clickhouse_url)
+    jobs = Jobs(RedisJobBook(redis), now_ms)
     services = Services(
         queries=runner,
         keys=keys,
         checks={"postgres": check_keys, "clickhouse": runner.check, "redis": check_redis},
         # Without Redis every answer is still right, only slower.
         vital=frozenset({"postgres", "clickhouse"}),
-        now_ms=lambda: time.time_ns() // 1_000_000,
+        now_ms=now_ms,
+        reads=ReadStores(
+            error_groups=PostgresErrorGroups(pool),
+            live=RedisLiveFigures(redis),
+            settings=PostgresProjectSettings(pool),
+            commands=GosightCommands(settings.command_environ()),
+            jobs=jobs,
+            sql=analysts,
+        ),
     )
     accounts = build_accounts(settings, account_pool, redis)
     web_runner = web.AppRunner(
@@ -98,9 +119,11 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         get_logger().info("api_stopping")
     finally:
         await web_runner.cleanup()
+        await jobs.close()
         runner.close()
         accounts.passwords.close()
         await accounts.key_caches.close()
+        analysts.close()
         await redis.aclose()
         await account_pool.close()
         await pool.close()

@@ -8,10 +8,10 @@ from api.answers import data_answer
 from api.auth import CALLER
 from api.errors import ApiError, ErrorCode
 from api.ledger import build_ledger, minute_documents
-from api.overview_handler import period_document
 from api.parameters import PeriodParameters, parse_parameters
 from api.period import Period, parse_period
 from api.project_queries import ProjectQueries, bounds
+from api.reads.overview import period_document
 from api.services import SERVICES
 from schemas.topics import DAY_MS
 

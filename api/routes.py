@@ -13,7 +13,8 @@ from api.accounts.routes import ACCOUNT_ROUTES
 from api.events_handler import events
 from api.ledger_handler import ledger
 from api.openapi import OPENAPI_PATH
-from api.overview_handler import overview
+from api.read_routes import READ_ROUTES
+from api.reads.overview import overview
 from api.route import BASE, PROJECT, Route
 
 __all__ = ["BASE", "DATA_ROUTES", "PROJECT", "ROUTES", "Route"]
@@ -28,5 +29,6 @@ DATA_ROUTES: tuple[Route, ...] = (
     Route("GET", PROJECT + "/overview", overview, Access.VIEWER),
     Route("GET", PROJECT + "/ledger", ledger, Access.VIEWER),
     Route("GET", PROJECT + "/events", events, Access.VIEWER),
+    *READ_ROUTES,
 )
 ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)

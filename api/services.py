@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from api.reads.stores import ReadStores
 from schemas.records import ProjectKey
 
 Row = Mapping[str, Any]
@@ -44,7 +45,8 @@ class Services:
     """Everything a handler may use.
 
     `checks` maps a dependency's name to a probe that raises `ConnectorError` when it is unusable;
-    those named in `vital` make the process unready. `now_ms` is the wall clock.
+    those named in `vital` make the process unready. `now_ms` is the wall clock. Without `reads` the
+    calls that need one of those stores are answered as if it were down.
     """
 
     queries: QueryRunner
@@ -52,6 +54,7 @@ class Services:
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     vital: frozenset[str]
     now_ms: Callable[[], int]
+    reads: ReadStores | None = None
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -24,6 +24,8 @@ class ApiSettings(ConnectionSettings):
     queries_at_once_max: int = Field(8, alias="API_QUERIES_AT_ONCE", ge=1, le=64)
     # Source: api.md, section 10.
     query_timeout_s: float = Field(10.0, alias="API_QUERY_TIMEOUT_SECONDS", gt=0)
+    # Explanations and backtests are run with the project's own detectors, too.
+    detectors_dir: str = Field("", alias="DETECTORS_DIR")
     drain_timeout_s: float = Field(30.0, alias="DRAIN_TIMEOUT_SECONDS", gt=0)
 
     # Signs the tokens of logins. The one before is still believed while secrets rotate.
@@ -42,6 +44,14 @@ class ApiSettings(ConnectionSettings):
     writes_per_minute: int = Field(1_000, alias="API_WRITES_PER_MINUTE", ge=1)
     trusted_proxy_count: int = Field(0, alias="TRUSTED_PROXY_COUNT", ge=0, le=10)
     dashboard_url: str = Field("", alias="DASHBOARD_URL", pattern=r"^(https?://.+)?$")
+
+    def command_environ(self) -> dict[str, str]:
+        """All that commands which this process starts may know."""
+        return {
+            "CLICKHOUSE_URL": self.clickhouse_url,
+            "DATABASE_URL": self.database_url,
+            "DETECTORS_DIR": self.detectors_dir,
+        }
 
     @classmethod
     def from_process(cls, environ: Mapping[str, str] | None = None) -> Self:

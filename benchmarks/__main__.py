@@ -11,6 +11,7 @@ import sys
 
 from benchmarks import (
     alerts,
+    api,
     backtest,
     end_to_end,
     gateway,
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "latency": latency.run,
     "alerts": alerts.run,
     "short_sessions": short_sessions.run,
+    "api": api.run,
 }
 
 

@@ -34,6 +34,10 @@ def backtest(
     preset: Annotated[
         str | None, typer.Option(help="The rules of a preset: gosight, posthog, datadog.")
     ] = None,
+    tell_progress: Annotated[
+        bool,
+        typer.Option("--tell-progress", help="Print lines of JSON on standard error meanwhile."),
+    ] = False,
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> None:
@@ -44,7 +48,7 @@ def backtest(
     """
     from cli.backtesting import run_backtest
     from cli.period import BadPeriodError, period_ms
-    from cli.project_history import project_history, shown_progress
+    from cli.project_history import project_history, shown_progress, told_progress
     from cli.project_store import NotFoundError
     from cli.rule_changes import BadChangeError, changed_document
     from connectors.stored_sessions import Period
@@ -61,7 +65,9 @@ def backtest(
                     Period(history.project_id, start_ms, end_ms),
                     settings,
                     changed_document(settings, changes or [], preset),
-                    lambda total: shown_progress("reading events", total),
+                    told_progress
+                    if tell_progress
+                    else lambda total: shown_progress("reading events", total),
                 )
         except (NotFoundError, BadPeriodError, BadChangeError) as error:
             fail(str(error))

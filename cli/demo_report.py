@@ -24,10 +24,10 @@ def print_report(result: DemoResult) -> None:
     RESULT.print(
         Columns(
             [
-                _top("Pages", charts["top_pages"], "path", "page_views"),
+                _top("Pages", charts["top_pages"], "path", "views"),
                 _top("Browsers", charts["top_browsers"], "browser", "sessions"),
                 _top("Countries", charts["countries"], "country", "sessions"),
-                _top("Devices", charts["devices"], "device_type", "sessions"),
+                _top("Devices", _shares(charts["devices"]), "device", "percent"),
                 _top("From", charts["top_referrers"], "source", "sessions"),
             ],
             padding=(0, 3),
@@ -55,6 +55,13 @@ def _top(title: str, rows: Sequence[Mapping[str, Any]], name: str, figure: str) 
     for row in rows[:_ROWS]:
         table.add_row(str(row[name]), cell_text(row[figure]))
     return table
+
+
+def _shares(devices: Mapping[str, float]) -> list[dict[str, Any]]:
+    return [
+        {"device": name, "percent": share}
+        for name, share in sorted(devices.items(), key=lambda item: -item[1])
+    ]
 
 
 def _hours(rows: Sequence[Mapping[str, Any]]) -> Table:

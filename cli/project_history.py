@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ from schemas.records import RETENTION_DAYS_MAX
 
 # A stream over months may pause while ClickHouse sorts.
 QUERY_TIMEOUT_S = 600.0
+TOLD_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +115,21 @@ def shown_progress(what: str, total_events: int) -> Iterator[Progress]:
                 bar.update(task, completed=counts.events)
 
         yield show
+
+
+@contextmanager
+def told_progress(total_events: int) -> Iterator[Progress]:
+    """Lines for a program on standard error: `{"events": ..., "total": ...}`, a few a second."""
+    told_at_s = 0.0
+
+    def tell(counts: ReadCounts) -> None:
+        nonlocal told_at_s
+        if time.monotonic() - told_at_s >= TOLD_EVERY_S:
+            told_at_s = time.monotonic()
+            print(
+                json.dumps({"events": counts.events, "total": total_events}),
+                file=sys.stderr,
+                flush=True,
+            )
+
+    yield tell

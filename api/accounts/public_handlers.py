@@ -27,10 +27,10 @@ from api.answers import time_text
 from api.auth import CALLER
 from api.bodies import read_body
 from api.errors import ApiError, ErrorCode
-from api.overview_handler import change_percent
 from api.parameters import parse_parameters
 from api.period import Period, parse_period
 from api.project_queries import ProjectQueries, bounds
+from api.reads.overview import change_percent
 from api.services import SERVICES
 
 CACHE_MS = 60_000  # A crowd of readers costs the stores one query a minute.

@@ -1,5 +1,5 @@
 -- Requests of pages to servers: how many, how fast, how many failed; the slowest first.
--- A failed request has no status, or one from 400 on.
+-- A failed request has no status, or one from 400 on. Empty filters mean all.
 WITH
     fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
     fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
@@ -15,6 +15,8 @@ FROM latency_metrics
 WHERE project_id = {project_id:String}
   AND event_date BETWEEN toDate(period_start) AND toDate(period_end)
   AND requested_at >= period_start AND requested_at < period_end
+  AND ({method:String} = '' OR method = upper({method:String}))
+  AND ({path:String} = '' OR path = {path:String})
 GROUP BY method, path
 ORDER BY latency_ms_p95 DESC, requests DESC, method, path
 LIMIT {limit:UInt32}

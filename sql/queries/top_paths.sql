@@ -1,4 +1,5 @@
 -- The most frequent sequences of 2 to 5 pages, each session once, anywhere in its journey.
+-- `start` and `end` are the first and last page, empty for any; `depth` is the most pages of a sequence.
 -- `reached` is in how many sessions the first one, two ... pages of the sequence stand in this order,
 -- `drop_off` what share of them did not go on to the next. Steps as in session_journey.
 WITH
@@ -12,7 +13,7 @@ WITH
                         arrayMap(
                             first -> arrayMap(
                                 size -> tuple(arraySlice(screens, first, size)),
-                                range(1, least(5, length(screens) - first + 1) + 1)
+                                range(1, least({depth:UInt32}, length(screens) - first + 1) + 1)
                             ),
                             range(1, length(screens) + 1)
                         )
@@ -61,6 +62,8 @@ FROM (
             AS beginnings
     FROM sequences
     WHERE length(screens_seen) > 1
+      AND ({start:String} = '' OR screens_seen[1] = {start:String})
+      AND ({end:String} = '' OR screens_seen[-1] = {end:String})
     ORDER BY sessions DESC, length(screens_seen) DESC, screens_seen
     LIMIT {limit:UInt32}
 ) AS whole

@@ -203,6 +203,20 @@ CREATE TABLE auth_sessions (
 );
 CREATE INDEX auth_sessions_account_id_idx ON auth_sessions USING btree (account_id);
 
+CREATE TABLE error_groups (
+    project_id uuid NOT NULL,
+    id character varying(16) NOT NULL,
+    status character varying(16) NOT NULL,
+    updated_by uuid,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT error_groups_id_check CHECK (((id)::text ~ '^[0-9a-f]{16}$'::text)),
+    CONSTRAINT error_groups_pkey PRIMARY KEY (project_id, id),
+    CONSTRAINT error_groups_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT error_groups_status_check CHECK (((status)::text = ANY ((ARRAY['open'::character varying, 'resolved'::character varying, 'ignored'::character varying])::text[]))),
+    CONSTRAINT error_groups_updated_by_fkey FOREIGN KEY (updated_by) REFERENCES accounts(id) ON DELETE SET NULL
+);
+CREATE INDEX error_groups_updated_by_idx ON error_groups USING btree (updated_by);
+
 CREATE TABLE invitations (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     project_id uuid NOT NULL,

@@ -16,16 +16,26 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create_app
 from api.clickhouse_runner import ClickHouseRunner
+from api.reads.commands import GosightCommands
+from api.reads.jobs import Jobs
+from api.reads.sql_runner import ClickHouseSqlRunner
+from api.reads.stores import ReadStores
 from api.services import Services
 from cli.project_store import connect as connect_postgres_now
 from cli.project_store import create_key, create_project
 from connectors.clickhouse import connect, insert_arrow
+from connectors.error_groups import PostgresErrorGroups
+from connectors.job_book import RedisJobBook
 from connectors.keys import KeyStore
+from connectors.live_figures import RedisLiveFigures
 from connectors.postgres import PostgresKeySource, connect_postgres
+from connectors.project_settings import PostgresProjectSettings
 from connectors.redis import RedisKeyCache, connect_redis
 from sql.migrate import migrate_up
 from tests.integration.api.account_world import World, account_world
+from tests.integration.api.reading import Reader
 from tests.stack import RunningStack, fresh_databases
+from tests.stored_scenes import StoredScenes, store_scenes
 
 EVENTS = 25
 MINUTE_MS = 60_000
@@ -131,17 +141,66 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
     pool = await connect_postgres(databases.database_url)
     redis = connect_redis(databases.redis_url, timeout_s=2.0)
     runner = ClickHouseRunner(databases.clickhouse_url, threads=4, timeout_s=10)
+    analysts = ClickHouseSqlRunner(databases.clickhouse_url)
+    jobs = Jobs(RedisJobBook(redis), lambda: time.time_ns() // 1_000_000)
+    environ = {"CLICKHOUSE_URL": databases.clickhouse_url, "DATABASE_URL": databases.database_url}
     services = Services(
         queries=runner,
         keys=KeyStore(PostgresKeySource(pool), RedisKeyCache(redis), fresh_s=0.0),
         checks={"clickhouse": runner.check},
         vital=frozenset({"clickhouse"}),
         now_ms=lambda: time.time_ns() // 1_000_000,
+        reads=ReadStores(
+            error_groups=PostgresErrorGroups(pool),
+            live=RedisLiveFigures(redis),
+            settings=PostgresProjectSettings(pool),
+            commands=GosightCommands(environ),
+            jobs=jobs,
+            sql=analysts,
+        ),
     )
     try:
         async with TestClient(TestServer(create_app(services))) as client:
             yield client
     finally:
+        await jobs.close()
         runner.close()
+        analysts.close()
         await redis.aclose()
         await pool.close()
+
+
+@dataclass(frozen=True)
+class SceneShop:
+    """A project with all scenes, another with one event, and keys."""
+
+    databases: RunningStack
+    scenes: StoredScenes
+    read_key: str
+    admin_key: str
+    other_project: str
+    other_key: str
+
+
+@pytest.fixture(scope="module")
+def scene_shop(running_stack: RunningStack) -> Iterator[SceneShop]:
+    """Stores with all scenes, shared by one module's tests."""
+    with fresh_databases(running_stack) as databases:
+        migrate_up(databases.database_url, databases.clickhouse_url)
+        with connect_postgres_now(databases.database_url) as connection:
+            project = create_project(connection, "Scenes")
+            other = create_project(connection, "Other")
+            read_key, _ = create_key(connection, project.id, name="r", permission="read")
+            admin_key, _ = create_key(connection, project.id, name="a", permission="admin")
+            other_key, _ = create_key(connection, other.id, name="r", permission="read")
+        client = connect(databases.clickhouse_url)
+        scenes = store_scenes(client, str(project.id))
+        client.close()
+        yield SceneShop(databases, scenes, read_key, admin_key, str(other.id), other_key)
+
+
+@pytest.fixture
+async def reader(scene_shop: SceneShop) -> AsyncIterator[Reader]:
+    """A caller with a read key of the project with all scenes."""
+    async with api_client(scene_shop.databases) as client:
+        yield Reader(client, scene_shop.read_key, scene_shop.scenes, scene_shop.other_project)

@@ -38,6 +38,6 @@ def test_demo_balances_and_runs_again(tmp_path: Path) -> None:
         assert document["rejected"] == sum(document["rejected_by_reason"].values()) == 9
         assert {"GB", "US", "SE", "FR"} <= {row["country_code"] for row in document["countries"]}
         assert "unknown" not in {row["browser"] for row in document["browsers"]}
-        assert document["top_pages"][0]["page_views"] > 50
+        assert document["top_pages"][0]["views"] > 50
         assert len(document["hourly"]) > 10
         assert document["freshness_seconds"] < 30

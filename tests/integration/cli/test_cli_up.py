@@ -79,7 +79,7 @@ def test_up_stop_and_up_again(tmp_path: Path) -> None:
     first = start_machine(data)
     try:
         assert post_event(first, "one")["events_accepted"] == 1
-        assert wait_for_events(first, 1)["summary"]["page_views"] == 1
+        assert wait_for_events(first, 1)["summary"]["pageviews"] == 1
         for name in ("project.json", "environment.json"):
             assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
     finally:

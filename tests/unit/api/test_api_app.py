@@ -11,6 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create_app
+from api.reads.overview_models import Overview
 from api.services import Row, Services
 from connectors.errors import FatalError, RetryableError
 from connectors.keys import KeyStore
@@ -28,6 +29,21 @@ REVOKED_KEY = "gs_api_" + "x" * 32
 PATH = f"/api/v1/projects/{PROJECT}"
 SUMMARY = {"events": 40, "sessions": 4, "users": 1, "visitors": 3, "page_views": 12}
 EMPTY = dict.fromkeys(SUMMARY, 0)
+ONE_ROW: dict[str, Row] = {
+    "overview_people": {"users": 2},
+    "overview_closed": {
+        "is_now": 1,
+        "closed_sessions": 4,
+        "bounced_sessions": 1,
+        "duration_ms": 90_600,
+    },
+    "overview_insights": {
+        "rage_clicks": 1,
+        "dead_clicks": 0,
+        "error_sessions": 2,
+        "frustrated_sessions": 1,
+    },
+}
 FRESH = {
     "events": 40,
     "last_received_ms": NOW_MS - 2_000,
@@ -53,6 +69,8 @@ class MemoryQueries:
             raise self.fault
         if query == "overview_summary":
             return [SUMMARY if parameters["end_ms"] > NOW_MS else EMPTY]
+        if query in ONE_ROW:
+            return [ONE_ROW[query]]
         return self.answers.get(query, [])
 
 
@@ -204,11 +222,17 @@ async def test_every_query_is_bound_to_the_project() -> None:
 async def test_overview_has_counts_changes_and_freshness() -> None:
     """Counts come with their change; a period that had nothing before has no change."""
     world = World()
-    world.queries.answers["top_browsers"] = [{"browser": "", "sessions": 2, "visitors": 1}]
+    world.queries.answers["overview_kinds"] = [
+        {"kind": "browser", "browser_name": "", "sessions": 2, "visitors": 1}
+    ]
     _, document, _ = await world.get(f"{PATH}/overview?top=3")
     data = document["data"]
-    assert data["summary"]["page_views"] == 12
-    assert data["summary"]["page_views_change"] is None
+    Overview.model_validate(data)
+    assert data["summary"]["pageviews"] == 12
+    assert data["summary"]["pageviews_change"] is None
+    assert (data["summary"]["users"], data["summary"]["users_change"]) == (2, 0.0)
+    assert (data["summary"]["avg_session_duration"], data["summary"]["bounce_rate"]) == (22.6, 25)
+    assert [day["value"] for day in data["charts"]["sessions_over_time"]] == [0] * 7
     assert data["charts"]["top_browsers"][0]["browser"] == "unknown"
     assert data["freshness"]["seconds_since_last"] == 2.0
     asked = dict(world.queries.asked)

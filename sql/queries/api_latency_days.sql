@@ -1,0 +1,20 @@
+-- Requests of pages to servers per day of a time zone; days without have no row.
+-- A failed request has no status, or one from 400 on. Empty filters mean all.
+WITH
+    fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
+    fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
+SELECT
+    toDate(requested_at, {timezone:String}) AS day,
+    count() AS requests,
+    quantileExactInclusive(0.5)(latency_ms) AS latency_ms_p50,
+    quantileExactInclusive(0.95)(latency_ms) AS latency_ms_p95,
+    countIf(status = 0 OR status >= 400) AS errors,
+    round(errors / requests, 4) AS error_share
+FROM latency_metrics
+WHERE project_id = {project_id:String}
+  AND event_date BETWEEN toDate(period_start) AND toDate(period_end)
+  AND requested_at >= period_start AND requested_at < period_end
+  AND ({method:String} = '' OR method = upper({method:String}))
+  AND ({path:String} = '' OR path = {path:String})
+GROUP BY day
+ORDER BY day

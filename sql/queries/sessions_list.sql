@@ -1,0 +1,75 @@
+-- Sessions that began in a period and pass all filters, one page at a time.
+-- A filter that is empty does not filter; `path` is a page the session saw, a trailing * means all
+-- pages below. `place` is what the list is sorted by, negated where it goes down: the next page
+-- starts after the last row's (place, id); pass '' as cursor_id for the first page.
+WITH
+    fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
+    fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
+SELECT
+    toString(sessions.session_id) AS id,
+    user_id,
+    anonymous_id,
+    toUnixTimestamp64Milli(started_at) AS started_at_ms,
+    toUnixTimestamp64Milli(ended_at) AS ended_at_ms,
+    duration_ms,
+    entry_url,
+    exit_url,
+    page_count,
+    event_count,
+    has_error,
+    has_rage_click,
+    has_dead_click,
+    has_replay,
+    converted,
+    is_closed,
+    experience_score,
+    browser,
+    os,
+    device_type,
+    country,
+    country_code,
+    city,
+    utm_source,
+    {direction:Int64} * multiIf(
+        {sort:String} = 'duration', toInt64(duration_ms),
+        {sort:String} = 'events', toInt64(event_count),
+        toUnixTimestamp64Milli(started_at)
+    ) AS place
+FROM sessions FINAL
+WHERE project_id = {project_id:String}
+  AND started_at >= period_start AND started_at < period_end
+  AND ({has_error:String} = '' OR has_error = ({has_error:String} = 'true'))
+  AND ({has_rage_click:String} = '' OR has_rage_click = ({has_rage_click:String} = 'true'))
+  AND ({has_dead_click:String} = '' OR has_dead_click = ({has_dead_click:String} = 'true'))
+  AND ({has_replay:String} = '' OR has_replay = ({has_replay:String} = 'true'))
+  AND ({converted:String} = '' OR converted = ({converted:String} = 'true'))
+  AND ({country:String} = '' OR country_code = upper({country:String}))
+  AND ({device_type:String} = '' OR device_type = {device_type:String})
+  AND ({browser:String} = '' OR browser = {browser:String})
+  AND ({user_id:String} = '' OR user_id = {user_id:String})
+  AND ({utm_source:String} = '' OR utm_source = lower({utm_source:String}))
+  AND duration_ms BETWEEN {min_duration_ms:UInt64} AND {max_duration_ms:UInt64}
+  AND (
+      {path:String} = ''
+      OR sessions.session_id IN (
+          SELECT events.session_id
+          FROM events
+          WHERE {path:String} != ''
+            AND events.project_id = {project_id:String}
+            AND event_type = 'page_view'
+            AND event_date BETWEEN toDate(period_start) AND toDate(period_end) + 1
+            AND if(
+                endsWith({path:String}, '*'),
+                startsWith(path, substring({path:String}, 1, length({path:String}) - 1)),
+                path = {path:String}
+            )
+      )
+  )
+  AND (
+      {cursor_id:String} = ''
+      OR (place, sessions.session_id) > ({cursor_place:Int64}, toUUIDOrZero({cursor_id:String}))
+  )
+ORDER BY place, sessions.session_id
+LIMIT {limit:UInt32}
+-- A session never changes its partition.
+SETTINGS do_not_merge_across_partitions_select_final = 1

@@ -1,0 +1,119 @@
+"""Explanations and backtests over HTTP: the answers of the command, for the project's own data."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from tests.integration.api.conftest import SceneShop
+from tests.integration.api.reading import Reader
+
+pytestmark = pytest.mark.integration
+
+
+async def said_by_the_command(shop: SceneShop, *arguments: str) -> Any:
+    """The JSON of a command."""
+    result = await asyncio.to_thread(
+        CliRunner().invoke,
+        app,
+        [*arguments, "--json", "--project", shop.scenes.project_id],
+        env=shop.databases.urls,
+    )
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+async def test_a_session_is_explained_as_by_the_command(
+    reader: Reader, scene_shop: SceneShop
+) -> None:
+    """The whole session, one event of it, and one insight."""
+    insight = next(one for one in reader.scenes.insights if one.insight_type == "rage_click")
+    whole = await reader.get(f"sessions/{insight.session_id}/explain")
+    assert whole == await said_by_the_command(scene_shop, "explain", insight.session_id)
+    assert insight.insight_id in {found["insight_id"] for found in whole["insights"]}
+    click = next(told["event"] for told in whole["events"] if told["event"]["kind"] == "click")
+    for event in (insight.insight_id, click["event_id"]):
+        one = await reader.get(f"sessions/{insight.session_id}/explain", event=event)
+        assert one == await said_by_the_command(scene_shop, "explain", insight.session_id, event)
+
+
+async def test_what_cannot_be_explained_is_not_found(reader: Reader, scene_shop: SceneShop) -> None:
+    """An unknown session, an unknown event, words that look like options, another project."""
+    session = reader.scenes.sessions[0].session_id
+    assert (await reader.ask(f"sessions/{uuid4()}/explain"))[0] == 404
+    for event in (str(uuid4()), "--data=/etc", "-h", "; ls"):
+        status, document = await reader.ask(f"sessions/{session}/explain", {"event": event})
+        assert (status, document["error"]["code"]) == (404, "NOT_FOUND"), document
+    status, _ = await reader.ask(
+        f"sessions/{session}/explain", key=scene_shop.other_key, project=scene_shop.other_project
+    )
+    assert status == 404
+
+
+async def finished(reader: Reader, key: str, job_id: str) -> dict[str, Any]:
+    """The job when it has ended; its progress never goes back."""
+    done = 0
+    for _ in range(600):
+        status, document = await reader.ask(f"jobs/{job_id}", key=key)
+        assert status == 200
+        data: dict[str, Any] = document["data"]
+        assert data["progress"]["done"] >= done
+        done = data["progress"]["done"]
+        if data["state"] in {"done", "failed"}:
+            return data
+        await asyncio.sleep(0.1)
+    raise AssertionError("the job does not end")
+
+
+async def test_a_backtest_runs_as_a_job(reader: Reader, scene_shop: SceneShop) -> None:
+    """Started, asked about, done: with the command's result, and once at a time."""
+    key = scene_shop.admin_key
+    body = {
+        "start_date": reader.scenes.first_day,
+        "end_date": reader.scenes.last_day,
+        "changes": {"rage_click.min_clicks": 3},
+    }
+    assert (await reader.ask("backtests", method="POST", body=body))[0] == 403
+    status, document = await reader.ask("backtests", method="POST", body=body, key=key)
+    assert (status, document["data"]["state"]) == (202, "queued")
+    job_id = document["data"]["job_id"]
+    status, refused = await reader.ask("backtests", method="POST", body=body, key=key)
+    assert (status, refused["error"]["code"]) == (429, "RATE_LIMITED")
+    job = await finished(reader, key, job_id)
+    assert (job["state"], job["error"], job["kind"]) == ("done", None, "backtest")
+    result = job["result"]
+    assert job["progress"]["done"] == job["progress"]["total"]
+    assert result["changed"] == {"rage_click.min_clicks": [5, 3]}
+    command = await said_by_the_command(
+        scene_shop,
+        "backtest",
+        "--set=rage_click.min_clicks=3",
+        *("--from", f"{reader.scenes.first_day}T00:00:00Z", "--to", "now"),
+    )
+    assert result["types"] == command["types"]
+    assert result["types"][0]["sessions"]["only_new"] > 0
+    # Nobody else sees it.
+    other = {"key": scene_shop.other_key, "project": scene_shop.other_project}
+    assert (await reader.ask(f"jobs/{job_id}", **other))[0] in {403, 404}
+    assert (await reader.ask(f"jobs/{uuid4()}", key=key))[0] == 404
+
+
+async def test_changes_that_cannot_be_made_are_told(reader: Reader, scene_shop: SceneShop) -> None:
+    """Refused at once if it can be seen, else the job fails in words of the command."""
+    key = scene_shop.admin_key
+    for body in ({}, {"changes": {"a b": 1}}, {"changes": {"--x": 1}}, {"preset": "none"}):
+        status, document = await reader.ask("backtests", method="POST", body=body, key=key)
+        assert (status, document["error"]["code"]) == (400, "VALIDATION_ERROR"), body
+    body = {"changes": {"rage_click.colour": "red"}}
+    status, document = await reader.ask("backtests", method="POST", body=body, key=key)
+    assert status == 202
+    job = await finished(reader, key, document["data"]["job_id"])
+    assert job["state"] == "failed"
+    assert "rage_click.colour" in job["error"]
+    assert scene_shop.databases.clickhouse_url not in job["error"]

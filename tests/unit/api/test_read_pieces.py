@@ -1,0 +1,132 @@
+"""Pieces of the reads that need no store: cursors, pages of a session."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.errors import ApiError
+from api.period import Period
+from api.reads.cursors import Cursor, decode_cursor
+from api.reads.days import filled
+from api.reads.errors import status_of
+from api.reads.session_pages import TIME_ON_PAGE_MAX_MS, seen_pages
+from connectors.error_groups import Decision
+
+ID = "0b8f6f5e-5d1c-4b57-9a3e-7d8a4d1c2f10"
+
+
+@given(st.integers(-(2**63) + 1, 2**63 - 1), st.uuids())
+def test_a_cursor_comes_back(place: int, row_id: Any) -> None:
+    """Whatever number a list is sorted by, negative ones too."""
+    cursor = Cursor("sessions-started_at-desc", place, str(row_id))
+    assert decode_cursor(cursor.encode(), "sessions-started_at-desc") == cursor
+
+
+@given(st.text(max_size=80))
+def test_any_other_text_is_refused(text: str) -> None:
+    """Never anything but a validation error."""
+    with pytest.raises(ApiError):
+        decode_cursor(text, "sessions")
+
+
+def test_a_cursor_of_another_list_is_refused() -> None:
+    """A place means nothing in a list that is sorted otherwise."""
+    text = Cursor("timeline", 5, ID).encode()
+    with pytest.raises(ApiError):
+        decode_cursor(text, "insights")
+    with pytest.raises(ApiError):
+        decode_cursor(Cursor("timeline", 2**63, ID).encode(), "timeline")
+    assert decode_cursor(None, "timeline") is None
+
+
+def row(
+    event_type: str, at_ms: int, path: str = "/", view: str = "", **more: Any
+) -> dict[str, Any]:
+    """A row of session_views."""
+    return {
+        "event_type": event_type,
+        "timestamp_ms": at_ms,
+        "url": f"https://a.example{path}",
+        "path": path,
+        "title": "",
+        "page_view_id": view,
+        "time_on_page_ms": None,
+        "scroll_depth": None,
+        **more,
+    }
+
+
+def times(rows: list[dict[str, Any]]) -> list[tuple[str, int | None, int | None]]:
+    """Path, time and depth of each page."""
+    return [
+        (page["path"], page["time_on_page_ms"], page["scroll_depth"]) for page in seen_pages(rows)
+    ]
+
+
+def test_what_the_exit_measured_counts_else_the_next_view() -> None:
+    """The last page without an exit is unknown; a gap counts half an hour at most."""
+    rows = [
+        row("page_view", 0, "/a", "v1"),
+        row("scroll", 500, "/a", "v1", scroll_depth=40),
+        row("page_exit", 1_000, "/a", "v1", time_on_page_ms=900, scroll_depth=30),
+        row("page_view", 1_200, "/b", "v2"),
+        row("page_view", 5_000, "/c", "v3"),
+        row("page_view", 5_000 + 2 * TIME_ON_PAGE_MAX_MS, "/d", "v4"),
+    ]
+    assert times(rows) == [
+        ("/a", 900, 40),
+        ("/b", 3_800, None),
+        ("/c", TIME_ON_PAGE_MAX_MS, None),
+        ("/d", None, None),
+    ]
+
+
+def test_exits_find_their_view_in_two_tabs_and_without_ids() -> None:
+    """By the view's id, else by the last view of the path; what fits nowhere is left out."""
+    rows = [
+        row("page_view", 0, "/a", "v1"),
+        row("page_view", 10, "/a", "v2"),
+        row("page_exit", 20, "/a", "v1", time_on_page_ms=20),
+        row("page_exit", 90, "/a", "v2", time_on_page_ms=80),
+        row("page_view", 100, "/b"),
+        row("page_exit", 150, "/b", time_on_page_ms=50, scroll_depth=100),
+        row("page_exit", 160, "/elsewhere", "v9", time_on_page_ms=7),
+    ]
+    assert times(rows) == [("/a", 20, None), ("/a", 80, None), ("/b", 50, 100)]
+    assert seen_pages([]) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "last_seen_ms", "found"),
+    [
+        ("resolved", 9, "resolved"),
+        ("resolved", 10, "resolved"),
+        ("resolved", 11, "open"),
+        ("ignored", 11, "ignored"),
+        ("open", 11, "open"),
+    ],
+)
+def test_only_what_is_resolved_comes_back(status: str, last_seen_ms: int, found: str) -> None:
+    """And only when it happens after the decision."""
+    assert status_of(Decision(status, 10), last_seen_ms) == found
+
+
+def test_days_without_anything_are_there() -> None:
+    """All days of the zone that the period touches, also the one on which clocks go back."""
+    zone = ZoneInfo("America/New_York")
+    start = datetime(2026, 10, 31, 23, 30, tzinfo=zone)
+    end = datetime(2026, 11, 3, tzinfo=zone)
+    period = Period(
+        round(start.timestamp() * 1000), round(end.timestamp() * 1000), "America/New_York"
+    )
+    assert filled(period, {date(2026, 11, 1): 4}) == [
+        {"date": "2026-10-31", "value": 0},
+        {"date": "2026-11-01", "value": 4},
+        {"date": "2026-11-02", "value": 0},
+    ]
