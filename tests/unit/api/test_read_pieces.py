@@ -15,8 +15,12 @@ from api.period import Period
 from api.reads.cursors import Cursor, decode_cursor
 from api.reads.days import filled
 from api.reads.errors import status_of
+from api.reads.heatmaps import width_range
+from api.reads.live import retention_days
+from api.reads.overview import device_shares
 from api.reads.session_pages import TIME_ON_PAGE_MAX_MS, seen_pages
 from connectors.error_groups import Decision
+from schemas.records import RETENTION_DAYS_MAX
 
 ID = "0b8f6f5e-5d1c-4b57-9a3e-7d8a4d1c2f10"
 
@@ -130,3 +134,49 @@ def test_days_without_anything_are_there() -> None:
         {"date": "2026-11-01", "value": 4},
         {"date": "2026-11-02", "value": 0},
     ]
+
+
+@pytest.mark.parametrize(
+    ("document", "kind", "days"),
+    [
+        ({}, "events", 90),
+        ({"retention": {"events": 30}}, "events", 30),
+        ({"retention": {"events": 99_999}}, "events", RETENTION_DAYS_MAX),
+        ({"retention": {"events": 0}}, "events", 90),
+        ({"retention": {"events": "7"}}, "events", 90),
+        ({"retention": []}, "sessions", 365),
+        ({"retention": {"replay": 400}}, "replay", 90),
+    ],
+)
+def test_for_how_many_days_a_project_keeps(document: Any, kind: str, days: int) -> None:
+    """As the tables do: the default for nonsense, never longer than they allow."""
+    assert retention_days(document, kind) == days
+
+
+@pytest.mark.parametrize(
+    ("viewport_class", "width", "found"),
+    [
+        (None, None, (0, 2**32 - 1)),
+        ("narrow", None, (1, 480)),
+        (None, 480, (1, 480)),
+        (None, 481, (481, 1024)),
+        ("narrow", 1_025, (1025, 2**32 - 1)),
+        ("unknown", None, (0, 0)),
+    ],
+)
+def test_which_windows_a_map_is_of(
+    viewport_class: str | None, width: int | None, found: tuple[int, int]
+) -> None:
+    """A width stands for its class and goes before a class; without both it is all of them."""
+    assert width_range(viewport_class, width) == found
+
+
+def test_shares_of_devices() -> None:
+    """Of the sessions whose device is known; zeros without any."""
+    rows = [
+        {"device_name": "desktop", "sessions": 2},
+        {"device_name": "mobile", "sessions": 1},
+        {"device_name": "", "sessions": 7},
+    ]
+    assert device_shares(rows) == {"desktop": 66.7, "mobile": 33.3, "tablet": 0.0}
+    assert set(device_shares([]).values()) == {0.0}
