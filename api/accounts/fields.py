@@ -28,6 +28,8 @@ from api.answers import data_answer, time_text
 # Source: the e-mail addresses that HTML forms take (HTML standard, 4.10.5.1.5).
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*")
+# What RFC 3986 lets stand in an address, and therefore no character that could end an attribute.
+_WEB_ADDRESS = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ROLES = {access.name.lower(): access for access in Access if access >= Access.VIEWER}
 
@@ -54,23 +56,22 @@ def _zone(name: str) -> str:
 
 
 def _web_address(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s\"'<>\\]+", text):
+    if not _WEB_ADDRESS.fullmatch(text):
         raise ValueError("is not an address that begins with https:// or http://")
     return text
 
 
-# Patterns in `json_schema_extra` tell in the document what the validators check.
+# `json_schema_extra` tells in the document what the validators check, and no more than that.
 Line = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
     AfterValidator(_line),
-    Field(json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}),
 ]
 Email = Annotated[
     str,
     StringConstraints(max_length=254),
     AfterValidator(_email),
-    Field(json_schema_extra={"format": "email"}),
+    Field(json_schema_extra={"pattern": f"^{_EMAIL.pattern}$"}),
 ]
 NewPassword = Annotated[SecretStr, Field(min_length=10, max_length=128)]
 OldPassword = Annotated[SecretStr, Field(min_length=1, max_length=1_024)]
@@ -80,7 +81,7 @@ WebAddress = Annotated[
     str,
     StringConstraints(max_length=500),
     AfterValidator(_web_address),
-    Field(json_schema_extra={"format": "uri", "pattern": "^https?://"}),
+    Field(json_schema_extra={"pattern": f"^{_WEB_ADDRESS.pattern}$"}),
 ]
 Role = Literal["viewer", "member", "admin", "owner"]
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
