@@ -176,11 +176,12 @@ def _responses(route: Route, refs: _Refs) -> Document:
             "message": {"type": "string"},
         },
     }
+    content: Document = {name: {} for name in route.files}
     responses: Document = {
         str(route.status): {
             "description": "Done." if route.status != 202 else "Accepted; it goes on.",
             "headers": _headers(),
-            "content": {"application/json": {"schema": success}},
+            "content": content or {"application/json": {"schema": success}},
         }
     }
     for status in _failures(route):
@@ -209,10 +210,14 @@ def _failure_responses() -> Document:
     for code, status in STATUS.items():
         by_status.setdefault(status, []).append(code.value)
     content = {"application/json": {"schema": {"$ref": REF.format(model="Error")}}}
-    return {
+    found: Document = {
         str(status): {"description": ", ".join(codes), "headers": _headers(), "content": content}
         for status, codes in by_status.items()
     }
+    # A request line or header that is too long ends in the HTTP parser, before any of this.
+    plain = {"text/plain": {"schema": {"type": "string"}}}
+    found["400"]["content"] = content | plain
+    return found
 
 
 def _header_components() -> Document:

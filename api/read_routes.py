@@ -25,6 +25,7 @@ from api.route import PROJECT, Route
 
 SESSION = PROJECT + "/sessions/{session_id}"
 
+FILES = tuple(exports.FILE_TYPES.values())
 READ_ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
@@ -243,6 +244,7 @@ READ_ROUTES: tuple[Route, ...] = (
         Access.VIEWER,
         "All sessions of a period as CSV or as lines of JSON.",
         export_models.SessionsExport,
+        files=FILES,
     ),
     Route(
         "GET",
@@ -251,6 +253,7 @@ READ_ROUTES: tuple[Route, ...] = (
         Access.VIEWER,
         "All events of a period as CSV or as lines of JSON.",
         export_models.EventsExport,
+        files=FILES,
     ),
     Route(
         "GET",
@@ -259,6 +262,7 @@ READ_ROUTES: tuple[Route, ...] = (
         Access.VIEWER,
         "All insights of a period as CSV or as lines of JSON.",
         export_models.InsightsExport,
+        files=FILES,
     ),
     Route(
         "POST",

@@ -23,7 +23,8 @@ class Route:
     `parameters`, `body` and `answer` are the models of the query, of the request's JSON and of the
     answer's `data`; None where there is none, or nothing but a file. `is_personal` asks for a
     login: neither keys nor API tokens will do. `limit` is how often one address or caller may call;
-    None means the usual one of the kind. `example` is a body that works.
+    None means the usual one of the kind. `files` are the types in which a file is answered instead
+    of JSON. `example` is a body that works.
     """
 
     method: str
@@ -37,7 +38,8 @@ class Route:
     status: int = 200
     is_personal: bool = False
     limit: BucketRule | None = None
-    example: dict[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    example: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def is_read(self) -> bool:

@@ -101,8 +101,9 @@ async def decide(request: web.Request) -> web.Response:
     if not known:
         raise not_found("error")
     decision = Decision(change.status, asked.services.now_ms())
-    account_id = getattr(asked.caller, "account_id", None)
-    await asked.stores.error_groups.decide(asked.caller.project_id, error_id, decision, account_id)
+    caller = asked.caller
+    decided_by = caller.account_id or None  # A key is nobody's account.
+    await asked.stores.error_groups.decide(caller.project_id, error_id, decision, decided_by)
     return data_answer(
         {
             "id": error_id,

@@ -28,7 +28,7 @@ from connectors.telemetry import get_logger
 PAGE_ROWS = 2_000
 ROWS_MAX = 1_000_000
 _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
-_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
+FILE_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
 _HIDDEN = frozenset({"place"})
 _EMBEDDED = frozenset({"payload", "custom", "details"})
@@ -109,7 +109,7 @@ async def _send(request: web.Request, pages: Pages, name: str, form: str) -> web
     first = await anext(pages)
     response = web.StreamResponse(
         headers={
-            "Content-Type": f"{_TYPES[form]}; charset=utf-8",
+            "Content-Type": f"{FILE_TYPES[form]}; charset=utf-8",
             "Content-Disposition": f'attachment; filename="{name}.{form}"',
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",

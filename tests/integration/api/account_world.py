@@ -24,6 +24,7 @@ from connectors.keys import KeyStore
 from connectors.memory import MemoryTokenBuckets
 from connectors.postgres import PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, connect_redis
+from tests.integration.api.read_world import read_stores
 from tests.stack import RunningStack
 
 PASSWORD = "correct horse battery"
@@ -167,17 +168,19 @@ async def account_world(
         key_caches=KeyCaches(RedisKeyCache(redis)),
         options=options or AccountOptions(is_registration_open=True),
     )
-    services = Services(
-        queries=runner,
-        keys=KeyStore(PostgresKeySource(key_pool), RedisKeyCache(redis), fresh_s=0.0),
-        checks={},
-        vital=frozenset(),
-        now_ms=lambda: clock.now_ms,
-    )
     try:
-        server = TestServer(create_app(services, accounts))
-        async with TestClient(server) as client:
-            yield World(client, clock, services, accounts, buckets)
+        async with read_stores(databases, key_pool, redis) as reads:
+            services = Services(
+                queries=runner,
+                keys=KeyStore(PostgresKeySource(key_pool), RedisKeyCache(redis), fresh_s=0.0),
+                checks={},
+                vital=frozenset(),
+                now_ms=lambda: clock.now_ms,
+                reads=reads,
+            )
+            server = TestServer(create_app(services, accounts))
+            async with TestClient(server) as client:
+                yield World(client, clock, services, accounts, buckets)
     finally:
         await accounts.key_caches.close()
         accounts.passwords.close()

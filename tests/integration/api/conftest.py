@@ -16,23 +16,16 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create_app
 from api.clickhouse_runner import ClickHouseRunner
-from api.reads.commands import GosightCommands
-from api.reads.jobs import Jobs
-from api.reads.sql_runner import ClickHouseSqlRunner
-from api.reads.stores import ReadStores
 from api.services import Services
 from cli.project_store import connect as connect_postgres_now
 from cli.project_store import create_key, create_project
 from connectors.clickhouse import connect, insert_arrow
-from connectors.error_groups import PostgresErrorGroups
-from connectors.job_book import RedisJobBook
 from connectors.keys import KeyStore
-from connectors.live_figures import RedisLiveFigures
 from connectors.postgres import PostgresKeySource, connect_postgres
-from connectors.project_settings import PostgresProjectSettings
 from connectors.redis import RedisKeyCache, connect_redis
 from sql.migrate import migrate_up
 from tests.integration.api.account_world import World, account_world
+from tests.integration.api.read_world import read_stores
 from tests.integration.api.reading import Reader
 from tests.stack import RunningStack, fresh_databases
 from tests.stored_scenes import StoredScenes, store_scenes
@@ -141,31 +134,20 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
     pool = await connect_postgres(databases.database_url)
     redis = connect_redis(databases.redis_url, timeout_s=2.0)
     runner = ClickHouseRunner(databases.clickhouse_url, threads=4, timeout_s=10)
-    analysts = ClickHouseSqlRunner(databases.clickhouse_url)
-    jobs = Jobs(RedisJobBook(redis), lambda: time.time_ns() // 1_000_000)
-    environ = {"CLICKHOUSE_URL": databases.clickhouse_url, "DATABASE_URL": databases.database_url}
-    services = Services(
-        queries=runner,
-        keys=KeyStore(PostgresKeySource(pool), RedisKeyCache(redis), fresh_s=0.0),
-        checks={"clickhouse": runner.check},
-        vital=frozenset({"clickhouse"}),
-        now_ms=lambda: time.time_ns() // 1_000_000,
-        reads=ReadStores(
-            error_groups=PostgresErrorGroups(pool),
-            live=RedisLiveFigures(redis),
-            settings=PostgresProjectSettings(pool),
-            commands=GosightCommands(environ),
-            jobs=jobs,
-            sql=analysts,
-        ),
-    )
     try:
-        async with TestClient(TestServer(create_app(services))) as client:
-            yield client
+        async with read_stores(databases, pool, redis) as reads:
+            services = Services(
+                queries=runner,
+                keys=KeyStore(PostgresKeySource(pool), RedisKeyCache(redis), fresh_s=0.0),
+                checks={"clickhouse": runner.check},
+                vital=frozenset({"clickhouse"}),
+                now_ms=lambda: time.time_ns() // 1_000_000,
+                reads=reads,
+            )
+            async with TestClient(TestServer(create_app(services))) as client:
+                yield client
     finally:
-        await jobs.close()
         runner.close()
-        analysts.close()
         await redis.aclose()
         await pool.close()
 

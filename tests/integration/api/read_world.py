@@ -1,0 +1,42 @@
+"""The stores of reads on real servers, as `python -m api` builds them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+
+from api.reads.commands import GosightCommands
+from api.reads.jobs import Jobs
+from api.reads.sql_runner import ClickHouseSqlRunner
+from api.reads.stores import ReadStores
+from connectors.error_groups import PostgresErrorGroups
+from connectors.job_book import RedisJobBook
+from connectors.live_figures import RedisLiveFigures
+from connectors.postgres import Pool
+from connectors.project_settings import PostgresProjectSettings
+from tests.stack import RunningStack
+
+
+@asynccontextmanager
+async def read_stores(
+    databases: RunningStack, pool: Pool, redis: Redis
+) -> AsyncIterator[ReadStores]:
+    """All of them; what they opened themselves is closed."""
+    analysts = ClickHouseSqlRunner(databases.clickhouse_url)
+    jobs = Jobs(RedisJobBook(redis), lambda: time.time_ns() // 1_000_000)
+    environ = {"CLICKHOUSE_URL": databases.clickhouse_url, "DATABASE_URL": databases.database_url}
+    try:
+        yield ReadStores(
+            error_groups=PostgresErrorGroups(pool),
+            live=RedisLiveFigures(redis),
+            settings=PostgresProjectSettings(pool),
+            commands=GosightCommands(environ),
+            jobs=jobs,
+            sql=analysts,
+        )
+    finally:
+        await jobs.close()
+        analysts.close()
