@@ -39,7 +39,7 @@ from tests.faults.session_log import Arrival
 # still between the stamp and when readers can see the record: for long, if the machine is busy. It
 # stays below a second, so that records that were appended at once leave no choice.
 QUIET_BEHIND_MS = 1_000
-STAMP_MS = 900
+STAMP_MS = 600
 # What times of receipt may differ from the clock and still be told apart from late ones.
 IN_TIME_MARGIN_MS = 300
 # Timers that are due until then must have fired; closing comes half an hour after receipt.
