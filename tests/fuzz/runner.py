@@ -104,10 +104,13 @@ class EntryReport:
 def fault_of(case: Case, outcome: Outcome) -> str | None:
     """What is wrong with these statuses, whatever the machine does; None if nothing is."""
     statuses = outcome.statuses
+    allowed = {"501", "505"}
+    if b" /ready " in case.wire().partition(b"\r\n")[0]:
+        allowed.add("503")  # That is what it is asked for: a server did not answer in time.
     for status in statuses:
         if status in BAD_GRPC:
             return f"status {status}"
-        if status.isdigit() and int(status) >= 500 and status not in ("501", "505"):
+        if status.isdigit() and int(status) >= 500 and status not in allowed:
             return f"status {status}"
         if status in ("no connection", "no answer"):
             return status

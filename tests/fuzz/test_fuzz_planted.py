@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.entries import ENTRIES, make_case
-from tests.fuzz.runner import EntryRun
+from tests.fuzz.client import Outcome
+from tests.fuzz.entries import ENTRIES, Case, make_case
+from tests.fuzz.runner import EntryRun, fault_of
 from tests.fuzz.target import peak_bytes
 from tests.gateway_world import WRITE_KEY
 
@@ -122,3 +123,13 @@ def test_a_case_can_be_made_again(entry: str) -> None:
         assert case.entry == entry
     others = [make_case(entry, seed, 1, WRITE_KEY).wire() for seed in range(20)]
     assert len(set(others)) > 10
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/ready", "503"), ("/ready", "500"), ("/v1/x", "503")]
+)
+def test_only_readiness_may_say_503(path: str, status: str) -> None:
+    """It tells the truth about slow servers; any other answer of 500 or more is a fault."""
+    case = Case("headers", 1, (f"GET {path} HTTP/1.1\r\nX: /ready \r\n\r\n".encode(),))
+    is_fault = fault_of(case, Outcome((status,), 0.1)) is not None
+    assert is_fault == ((path, status) != ("/ready", "503"))
