@@ -54,14 +54,19 @@ def _capture_standard_error(original: int) -> None:
     reader = threading.Thread(target=_read_lines, args=(readable,), name="stderr", daemon=True)
     reader.start()
 
-    def give_back() -> None:
-        """Let what was said last reach the log: the pipe ends when nobody can write to it."""
+    def end() -> None:
+        """Let what was said last reach the log: the pipe ends when nobody can write to it.
+
+        What threads in C say from then on would be no JSON, and nobody can make it so any more.
+        """
         with contextlib.suppress(ValueError, OSError):
             sys.stderr.flush()
-        os.dup2(original, 2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
         reader.join(_DRAIN_S)
 
-    atexit.register(give_back)
+    atexit.register(end)
 
 
 def _read_lines(readable: int) -> None:
