@@ -92,9 +92,9 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         vital=frozenset({"postgres", "clickhouse"}),
         now_ms=now_ms,
         reads=ReadStores(
-            error_groups=PostgresErrorGroups(pool),
+            error_groups=PostgresErrorGroups(Database(pool)),
             live=RedisLiveFigures(redis),
-            settings=PostgresProjectSettings(pool),
+            settings=PostgresProjectSettings(Database(pool)),
             commands=GosightCommands(settings.command_environ()),
             jobs=jobs,
             sql=analysts,

@@ -11,22 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from psycopg import Error
-from psycopg_pool import PoolTimeout, TooManyRequests
-
-from connectors.errors import RetryableError
-from connectors.postgres import Pool
+from connectors.database import Database
 
 # Decided errors of one project: the last ones count, so that a list stays quick.
 DECIDED_MAX = 10_000
 
 _DECIDED = """
 SELECT id, status, updated_at FROM error_groups
-WHERE project_id = %s ORDER BY updated_at DESC, id LIMIT %s
+WHERE project_id = %(project)s ORDER BY updated_at DESC, id LIMIT %(limit)s
 """
 _DECIDE = """
 INSERT INTO error_groups (project_id, id, status, updated_by, updated_at)
-VALUES (%s, %s, %s, %s, %s)
+VALUES (%(project)s, %(id)s, %(status)s, %(account)s, %(at)s)
 ON CONFLICT (project_id, id) DO UPDATE SET
     status = excluded.status, updated_by = excluded.updated_by, updated_at = excluded.updated_at
 """
@@ -63,30 +59,29 @@ class ErrorGroups(Protocol):
 class PostgresErrorGroups:
     """`ErrorGroups` in the table of that name."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def decided(self, project_id: str) -> Mapping[str, Decision]:
         """See `ErrorGroups.decided`."""
-        try:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(_DECIDED, (project_id, DECIDED_MAX))
-                rows = await cursor.fetchall()
-        except (Error, PoolTimeout, TooManyRequests, OSError) as error:
-            raise RetryableError(f"PostgreSQL is away: {type(error).__name__}") from error
-        return {row[0]: Decision(row[1], round(row[2].timestamp() * 1000)) for row in rows}
+        rows = await self._database.rows(_DECIDED, project=project_id, limit=DECIDED_MAX)
+        return {
+            row["id"]: Decision(row["status"], round(row["updated_at"].timestamp() * 1000))
+            for row in rows
+        }
 
     async def decide(
         self, project_id: str, error_id: str, decision: Decision, account_id: str | None
     ) -> None:
         """See `ErrorGroups.decide`."""
-        at = datetime.fromtimestamp(decision.at_ms / 1000, UTC)
-        values = (project_id, error_id, decision.status, account_id, at)
-        try:
-            async with self._pool.connection() as connection:
-                await connection.execute(_DECIDE, values)
-        except (Error, PoolTimeout, TooManyRequests, OSError) as error:
-            raise RetryableError(f"PostgreSQL is away: {type(error).__name__}") from error
+        await self._database.run(
+            _DECIDE,
+            project=project_id,
+            id=error_id,
+            status=decision.status,
+            account=account_id,
+            at=datetime.fromtimestamp(decision.at_ms / 1000, UTC),
+        )
 
 
 class MemoryErrorGroups:

@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from psycopg import Error
-from psycopg_pool import PoolTimeout, TooManyRequests
+from connectors.database import Database
 
-from connectors.errors import RetryableError
-from connectors.postgres import Pool
-
-_SETTINGS = "SELECT settings FROM projects WHERE id = %s"
+_SETTINGS = "SELECT settings FROM projects WHERE id = %(project)s"
 
 
 class ProjectSettingsReader(Protocol):
@@ -31,18 +27,13 @@ class ProjectSettingsReader(Protocol):
 class PostgresProjectSettings:
     """`ProjectSettingsReader` on the table `projects`."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def settings(self, project_id: str) -> Mapping[str, Any] | None:
         """See `ProjectSettingsReader.settings`."""
-        try:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(_SETTINGS, (project_id,))
-                row = await cursor.fetchone()
-        except (Error, PoolTimeout, TooManyRequests, OSError) as error:
-            raise RetryableError(f"PostgreSQL is away: {type(error).__name__}") from error
-        return None if row is None else row[0]
+        row = await self._database.row(_SETTINGS, project=project_id)
+        return None if row is None else row["settings"]
 
 
 class MemoryProjectSettings:

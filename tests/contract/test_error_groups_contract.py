@@ -8,6 +8,7 @@ import pytest
 
 from cli.project_store import connect as connect_now
 from cli.project_store import create_project
+from connectors.database import Database
 from connectors.error_groups import Decision, ErrorGroups, MemoryErrorGroups, PostgresErrorGroups
 from connectors.postgres import connect_postgres
 from sql.migrate import migrate_up
@@ -29,7 +30,7 @@ async def groups(request: pytest.FixtureRequest) -> AsyncIterator[tuple[ErrorGro
         with connect_now(databases.database_url) as connection:
             projects = [str(create_project(connection, name).id) for name in ("One", "Two")]
         pool = await connect_postgres(databases.database_url)
-        yield PostgresErrorGroups(pool), projects[0], projects[1]
+        yield PostgresErrorGroups(Database(pool)), projects[0], projects[1]
         await pool.close()
 
 

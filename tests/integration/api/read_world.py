@@ -12,6 +12,7 @@ from api.reads.commands import GosightCommands
 from api.reads.jobs import Jobs
 from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
+from connectors.database import Database
 from connectors.error_groups import PostgresErrorGroups
 from connectors.job_book import RedisJobBook
 from connectors.live_figures import RedisLiveFigures
@@ -30,9 +31,9 @@ async def read_stores(
     environ = {"CLICKHOUSE_URL": databases.clickhouse_url, "DATABASE_URL": databases.database_url}
     try:
         yield ReadStores(
-            error_groups=PostgresErrorGroups(pool),
+            error_groups=PostgresErrorGroups(Database(pool)),
             live=RedisLiveFigures(redis),
-            settings=PostgresProjectSettings(pool),
+            settings=PostgresProjectSettings(Database(pool)),
             commands=GosightCommands(environ),
             jobs=jobs,
             sql=analysts,
