@@ -28,17 +28,19 @@ def kill_in_transactions(fault: Fault) -> None:
     admin = admin_of(fault)
     load = fault.load()
     left_open = 0
+    victims = set()
     for share in sorted(fault.between(0.1, 0.8) for _ in range(KILLS)):
         load.wait_for_share(share)
         victim = fault.chance.choice(running)
         wait_until_open(admin)
         lives = victim.starts
         victim.kill()
+        victims.add(victim)
         left_open += is_open(admin)
         wait_until(partial(_has_begun_again, victim, lives), 30.0)
     fault.finish(load)
     fault.notes.append(f"left_open={left_open}/{KILLS}")
-    for process in running:
+    for process in victims:
         fault.expect_log(process, "flow_started")
 
 

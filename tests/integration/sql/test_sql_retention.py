@@ -13,6 +13,7 @@ from tests.integration.sql.databases import insert_twice, rows_of
 
 pytestmark = pytest.mark.integration
 
+# Limits are counted in whole days and read later than this: cases stay clear of both by a day.
 NOW = datetime.now(UTC)
 
 
@@ -39,8 +40,8 @@ def test_each_row_goes_after_its_own_limit(client: Client) -> None:
     project = str(uuid4())
     # (days ago, retain_days, is still there)
     cases = [
-        (0, 1, True),
-        (3, 1, False),
+        (0, 2, True),
+        (4, 1, False),
         (80, 90, True),
         (92, 90, False),
         (92, 200, True),
@@ -80,7 +81,7 @@ def test_each_row_goes_after_its_own_limit(client: Client) -> None:
 def test_sessions_go_after_their_limit(client: Client) -> None:
     """A session goes by the day it started and its project's limit."""
     project = str(uuid4())
-    for number, (days, retain_days) in enumerate([(29, 30), (32, 30), (32, 0)]):
+    for number, (days, retain_days) in enumerate([(28, 30), (32, 30), (32, 0)]):
         row = session(project, number, NOW - timedelta(days=days), retain_days)
         insert_twice(client, "sessions", [row], f"{project}:{number}")
     client.command("OPTIMIZE TABLE sessions FINAL")
@@ -94,7 +95,7 @@ def test_sessions_go_after_their_limit(client: Client) -> None:
 def test_days_outlive_the_sessions_they_were_counted_from(client: Client) -> None:
     """A counted day stays when its sessions are gone, whatever is counted afterwards."""
     project = str(uuid4())
-    start = NOW - timedelta(days=29)
+    start = NOW - timedelta(days=28)
     insert_twice(client, "sessions", [session(project, 0, start, 30)], f"{project}:0")
     refresh(client)
     client.command(
