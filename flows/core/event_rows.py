@@ -23,21 +23,22 @@ from flows.core.event_facts import (
     PageFacts,
     check_facts,
     device_agent,
+    identities,
     page_facts,
     remember,
     with_declared,
 )
 from flows.core.payloads import payload_readers
 from flows.core.poisons import Poison, poison_of
-from schemas.codec import CodecError, custom_json, decode_closed, event_identity
+from schemas.codec import CodecError, custom_json, decode_closed
 from schemas.event_types import NAME_BY_NUMBER, NUMBER_BY_NAME
-from schemas.identifiers import AHEAD_TOLERATED_MS, clock_shift_ms, is_canonical_uuid, session_uuid
+from schemas.identifiers import AHEAD_TOLERATED_MS, clock_shift_ms, session_uuid
 from schemas.log import PolledBatch
 from schemas.payload_text import EMPTY_JSON
 from schemas.reasons import RejectReason
 from schemas.v1.closed_pb2 import ClosedRawBatch
 from schemas.v1.common_pb2 import DeviceInfo, PageContext
-from schemas.v1.events_pb2 import Event, IdentifyPayload, MouseMovePayload, SessionStartPayload
+from schemas.v1.events_pb2 import IdentifyPayload, MouseMovePayload, SessionStartPayload
 
 MINUTE_MS = 60_000
 PAGE_VIEW = NUMBER_BY_NAME["page_view"]
@@ -211,7 +212,9 @@ class RowBuilder:
         page = device = None
         visitor: tuple[str, ...] = ()
         page_place = device_place = visitor_place = 0
-        for row, event in enumerate(raw.events, len(event_ids)):
+        events = list(raw.events)
+        rows = range(len(event_ids), len(event_ids) + len(events))
+        for row, event, event_id in zip(rows, events, identities(raw, events), strict=True):
             number = event.event_type
             if event.page != page:
                 page = event.page
@@ -263,9 +266,6 @@ class RowBuilder:
             timestamps_ms.append(at_ms)
             if event.custom:
                 columns.customs[row] = custom_json(event.custom)
-            event_id = event.event_id
-            if not is_canonical_uuid(event_id):
-                event_id = event_identity(raw, Event.FromString(event.SerializeToString()))
             event_ids.append(event_id)  # Last: its length counts the rows.
 
     def _page_place(self, columns: Columns, page: bytes) -> int:

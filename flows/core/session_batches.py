@@ -22,6 +22,7 @@ from flows.core.event_facts import (
     PageFacts,
     check_facts,
     device_agent,
+    identities,
     page_facts,
     remember,
     with_declared,
@@ -37,15 +38,15 @@ from flows.core.session_event import (
     SessionEvent,
     Visitor,
 )
-from schemas.codec import CodecError, decode_closed, event_identity
+from schemas.codec import CodecError, decode_closed
 from schemas.event_types import NAME_BY_NUMBER, NUMBER_BY_NAME
-from schemas.identifiers import AHEAD_TOLERATED_MS, clock_shift_ms, is_canonical_uuid, session_uuid
+from schemas.identifiers import AHEAD_TOLERATED_MS, clock_shift_ms, session_uuid
 from schemas.log import PolledBatch
 from schemas.lookups import Place as FoundPlace
 from schemas.reasons import RejectReason
 from schemas.v1.closed_pb2 import ClosedRawBatch
 from schemas.v1.common_pb2 import DeviceInfo, PageContext
-from schemas.v1.events_pb2 import Event, SessionStartPayload
+from schemas.v1.events_pb2 import SessionStartPayload
 
 SESSION_START = NUMBER_BY_NAME["session_start"]
 IDENTIFY = NUMBER_BY_NAME["identify"]
@@ -128,7 +129,8 @@ class BatchReader:
         page_bytes = device_bytes = None
         seen: tuple[str, str, str, str] | None = None
         event_page, device, visitor = Page(), Device(), Visitor()
-        for event in raw.events:
+        events = list(raw.events)
+        for event, event_id in zip(events, identities(raw, events), strict=True):
             number = event.event_type
             value = event.page
             if value != page_bytes:
@@ -159,9 +161,6 @@ class BatchReader:
             at_ms = event.timestamp.millis + shift_ms
             if at_ms > latest_ms or at_ms < 0:
                 at_ms = received_at_ms
-            event_id = event.event_id
-            if not is_canonical_uuid(event_id):
-                event_id = event_identity(raw, Event.FromString(event.SerializeToString()))
             made.append(
                 SessionEvent(
                     event_id,

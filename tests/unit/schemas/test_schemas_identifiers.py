@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.identifiers import (
+    are_canonical_uuids,
     corrected_time_ms,
     derived_event_uuid,
     event_uuid,
+    is_canonical_uuid,
     session_uuid,
     sha256_hex,
 )
@@ -53,6 +55,31 @@ def test_other_text_becomes_a_derived_uuid(text: str) -> None:
         assert uuid.UUID(found).version == 5
         assert found == str(uuid.UUID(found))
         assert found != UUID_TEXT
+
+
+# Texts that together look like UUIDs, and are none: cut in other places, or with an end of a line.
+LIKE_UUIDS = st.sampled_from(
+    [
+        UUID_TEXT,
+        UUID_TEXT.upper(),
+        UUID_TEXT[:-1],
+        UUID_TEXT + "0",
+        f"{UUID_TEXT}-3f2504e0",
+        "4f89-41d3-9a0c-0305e82c3301",
+        f"{UUID_TEXT}\n{UUID_TEXT}",
+        "3f2504e04f89-41d3-9a0c-0305e82c33-01",
+        "3f2504e0-4f89-41d3-9a0c-0305e82c330\n",
+        UUID_TEXT.replace("-", "\n"),
+        "\ud800",
+        "",
+    ]
+)
+
+
+@given(st.lists(st.one_of(st.uuids().map(str), LIKE_UUIDS, st.text(max_size=40)), max_size=6))
+def test_a_record_of_canonical_uuids_is_told_as_one_by_one(texts: list[str]) -> None:
+    """Looking at all ids at once says what looking at each of them says."""
+    assert are_canonical_uuids(texts) == all(map(is_canonical_uuid, texts))
 
 
 def test_session_text_is_bound_to_its_project() -> None:
