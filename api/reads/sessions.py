@@ -10,11 +10,11 @@ from aiohttp import web
 
 from api.access import Access
 from api.answers import data_answer, time_text
+from api.cursor import ANY_PLACE, Cursor, decode_cursor
 from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters
 from api.project_queries import ProjectQueries, bounds
 from api.reads.asking import AskedPeriod, ask, ask_period, id_of_path, not_found, optional
-from api.reads.cursors import Cursor, decode_cursor
 from api.reads.session_models import (
     ROWS_BY_PAGE_MAX,
     SECONDS_MAX,
@@ -55,7 +55,7 @@ async def sessions(request: web.Request) -> web.Response:
     asked = ask_period(request, SessionsParameters)
     given = asked.parameters
     list_name = f"sessions-{given.sort}-{given.order}"
-    cursor = decode_cursor(given.cursor, list_name)
+    cursor = decode_cursor(given.cursor, list_name, ANY_PLACE)
     rows = await asked.queries.rows(
         "sessions_list",
         {
