@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from api.answers import data_answer, time_text
 from api.parameters import OverviewParameters
 from api.period import Period
 from api.project_queries import bounds
-from api.reads.asking import ask_period
+from api.reads.asking import AskedPeriod, ask_period
+from api.reads.cached import find_cached, told
 from api.reads.days import filled
 from api.services import Row
 
@@ -29,7 +32,19 @@ _NONE_CLOSED: Row = {"closed_sessions": 0, "bounced_sessions": 0, "duration_ms":
 async def overview(request: web.Request) -> web.Response:
     """Counts with their change, days, top lists, what went wrong, and how fresh all of it is."""
     asked = ask_period(request, OverviewParameters)
-    period, now_ms = asked.period, asked.services.now_ms()
+    now_ms = asked.services.now_ms()
+    found, lag = await asyncio.gather(
+        find_cached(request, asked, _figures_of),
+        asked.queries.rows("freshness", {"since_ms": now_ms - FRESHNESS_WINDOW_MS}),
+    )
+    figures = msgspec.json.decode(found.body)
+    answer = data_answer({**figures, "freshness": _freshness(lag[0], now_ms)})
+    return told(answer, found, asked)
+
+
+async def _figures_of(asked: AskedPeriod[OverviewParameters]) -> Any:
+    """All of it but the freshness, which is of now."""
+    period = asked.period
     span = bounds(period)
     both = {**span, "before_ms": period.before().start_ms}
     top = {**span, "limit": asked.parameters.top}
@@ -41,33 +56,29 @@ async def overview(request: web.Request) -> web.Response:
         "referrers": ("top_referrers", top),
         "hours": ("hourly_table", span),
         "wrong": ("overview_insights", span),
-        "lag": ("freshness", {"since_ms": now_ms - FRESHNESS_WINDOW_MS}),
     }
     answers = await asked.queries.rows_of_all(list(queries.values()))
     rows = dict(zip(queries, answers, strict=True))
     visits, limit = rows["visits"], asked.parameters.top
     days = [row for row in _of_kind(visits, "day") if row["is_now"]]
-    return data_answer(
-        {
-            "period": period_document(period),
-            "summary": _summary(_figures(rows, is_now=1), _figures(rows, is_now=0)),
-            "charts": {
-                "sessions_over_time": _days(period, days, "sessions"),
-                "pageviews_over_time": _days(period, days, "page_views"),
-                "top_pages": [_page(row) for row in rows["pages"]],
-                "top_referrers": _named(rows["referrers"], "source", ("sessions",)),
-                "top_browsers": [_browser(row) for row in _of_kind(visits, "browser")[:limit]],
-                "devices": device_shares(_of_kind(visits, "device_type")),
-                "countries": [_country(row) for row in _of_kind(visits, "country")[:limit]],
-                "hourly": [
-                    {"hour": time_text(row["hour_ms"]), **{name: row[name] for name in _COUNTED}}
-                    for row in rows["hours"]
-                ],
-            },
-            "insights": dict(rows["wrong"][0]),
-            "freshness": _freshness(rows["lag"][0], now_ms),
-        }
-    )
+    return {
+        "period": period_document(period),
+        "summary": _summary(_figures(rows, is_now=1), _figures(rows, is_now=0)),
+        "charts": {
+            "sessions_over_time": _days(period, days, "sessions"),
+            "pageviews_over_time": _days(period, days, "page_views"),
+            "top_pages": [_page(row) for row in rows["pages"]],
+            "top_referrers": _named(rows["referrers"], "source", ("sessions",)),
+            "top_browsers": [_browser(row) for row in _of_kind(visits, "browser")[:limit]],
+            "devices": device_shares(_of_kind(visits, "device_type")),
+            "countries": [_country(row) for row in _of_kind(visits, "country")[:limit]],
+            "hourly": [
+                {"hour": time_text(row["hour_ms"]), **{name: row[name] for name in _COUNTED}}
+                for row in rows["hours"]
+            ],
+        },
+        "insights": dict(rows["wrong"][0]),
+    }
 
 
 def period_document(period: Period) -> dict[str, str]:
