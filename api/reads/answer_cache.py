@@ -84,7 +84,7 @@ class AnswerCache:
     def __init__(self, store: AnswerStore, now_ms: Callable[[], int]) -> None:
         self._store = store
         self._now_ms = now_ms
-        self._flights: dict[tuple[str, bool], asyncio.Task[Found]] = {}
+        self._flights: dict[tuple[str, str], asyncio.Task[Any]] = {}
 
     async def answer(
         self,
@@ -98,17 +98,31 @@ class AnswerCache:
 
         `version` differs after anything of the period was stored. Raises what they raise.
         """
-        key = (question.name, wants_new)
+        kind = "new" if wants_new else "any"
+        found: Found
+        found, is_first = await self._join(
+            (question.name, kind), lambda: self._find(question, version, make, wants_new)
+        )
+        ANSWERS.labels(found.state.lower() if is_first else "shared").inc()
+        return found
+
+    async def share(self, project_id: str, what: str, make: Callable[[], Awaitable[Any]]) -> Any:
+        """What `make` gives, made once for all who ask at that moment and kept for nobody else."""
+        made, _is_first = await self._join((project_id, what), make)
+        return made
+
+    async def _join(
+        self, key: tuple[str, str], make: Callable[[], Awaitable[Any]]
+    ) -> tuple[Any, bool]:
+        """What is being made under a key, and whether it is this call that began it."""
         flight = self._flights.get(key)
         is_first = flight is None
         if flight is None:
-            flight = asyncio.create_task(self._find(question, version, make, wants_new))
+            flight = asyncio.create_task(_made(make))
             self._flights[key] = flight
             flight.add_done_callback(lambda landed: self._land(key, landed))
         # Whoever goes away leaves the answer to the others.
-        found = await asyncio.shield(flight)
-        ANSWERS.labels(found.state.lower() if is_first else "shared").inc()
-        return found
+        return await asyncio.shield(flight), is_first
 
     async def close(self) -> None:
         """Give up what is being made."""
@@ -117,7 +131,7 @@ class AnswerCache:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
 
-    def _land(self, key: tuple[str, bool], landed: asyncio.Task[Found]) -> None:
+    def _land(self, key: tuple[str, str], landed: asyncio.Task[Any]) -> None:
         self._flights.pop(key, None)
         if not landed.cancelled():
             landed.exception()  # Somebody may have waited for it, or nobody any more.
@@ -162,6 +176,10 @@ class AnswerCache:
             await self._store.write(name, text, ttl_s)
         except RetryableError:
             AWAY.inc()
+
+
+async def _made(make: Callable[[], Awaitable[Any]]) -> Any:
+    return await make()
 
 
 def lifetime_s(period: Period, now_ms: int) -> int:

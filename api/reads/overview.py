@@ -35,11 +35,23 @@ async def overview(request: web.Request) -> web.Response:
     now_ms = asked.services.now_ms()
     found, lag = await asyncio.gather(
         find_cached(request, asked, _figures_of),
-        asked.queries.rows("freshness", {"since_ms": now_ms - FRESHNESS_WINDOW_MS}),
+        _lag(asked, now_ms),
     )
     figures = msgspec.json.decode(found.body)
     answer = data_answer({**figures, "freshness": _freshness(lag[0], now_ms)})
     return told(answer, found, asked)
+
+
+async def _lag(asked: AskedPeriod[OverviewParameters], now_ms: int) -> Sequence[Row]:
+    async def rows() -> Sequence[Row]:
+        since_ms = now_ms - FRESHNESS_WINDOW_MS
+        return await asked.queries.rows("freshness", {"since_ms": since_ms})
+
+    cache = asked.services.reads.answers if asked.services.reads else None
+    if cache is None:
+        return await rows()
+    shared: Sequence[Row] = await cache.share(asked.caller.project_id, "freshness", rows)
+    return shared
 
 
 async def _figures_of(asked: AskedPeriod[OverviewParameters]) -> Any:

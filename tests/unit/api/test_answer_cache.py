@@ -50,13 +50,14 @@ class World:
 
     async def ask(self, asked: Question = OVER, **how: Any) -> tuple[str, bytes]:
         """State and data."""
-        found = await self.cache.answer(asked, self._version, self._make, **how)
+        found = await self.cache.answer(asked, self._version, self.make, **how)
         return found.state, bytes(found.body)
 
     async def _version(self) -> str:
         return self.version
 
-    async def _make(self) -> Any:
+    async def make(self) -> Any:
+        """An answer that tells how many were made."""
         self.made += 1
         number = self.made
         await self.gate.wait()
@@ -125,6 +126,24 @@ async def test_equal_questions_are_made_once() -> None:
     answers = await asyncio.gather(*waiting[1:])
     assert set(answers) == {("MISS", b'{"made":1}')}
     assert world.made == 1
+
+
+async def test_what_is_shared_is_made_once_a_moment_and_not_kept() -> None:
+    """For each project its own."""
+    world = World()
+    world.gate.clear()
+
+    async def numbers() -> Any:
+        shared = [world.cache.share(PROJECT, "lag", world.make) for _ in range(10)]
+        return await asyncio.gather(*shared, world.cache.share("other", "lag", world.make))
+
+    waiting = asyncio.create_task(numbers())
+    while world.made < 2:
+        await asyncio.sleep(0)
+    world.gate.set()
+    assert [one["made"] for one in await waiting] == [*[1] * 10, 2]
+    assert await world.cache.share(PROJECT, "lag", world.make) == {"made": 3}
+    assert world.store.texts == {}
 
 
 async def test_a_failure_is_told_to_all_and_kept_for_none() -> None:
