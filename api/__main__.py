@@ -31,12 +31,14 @@ from api.rate_limits import (
     PER_CALLER_WRITES,
     RateLimits,
 )
+from api.reads.answer_cache import AnswerCache
 from api.reads.commands import GosightCommands
 from api.reads.jobs import Jobs
 from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
 from api.services import Services
 from api.settings import ApiSettings
+from connectors.answer_store import RedisAnswerStore
 from connectors.database import Database
 from connectors.error_groups import PostgresErrorGroups
 from connectors.errors import RetryableError
@@ -84,6 +86,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
 
     analysts = ClickHouseSqlRunner(settings.clickhouse_url)
     jobs = Jobs(RedisJobBook(redis), now_ms)
+    answers = AnswerCache(RedisAnswerStore(redis), now_ms)
     services = Services(
         queries=runner,
         keys=keys,
@@ -98,6 +101,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
             commands=GosightCommands(settings.command_environ()),
             jobs=jobs,
             sql=analysts,
+            answers=answers,
         ),
     )
     accounts = build_accounts(settings, account_pool, redis)
@@ -120,6 +124,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     finally:
         await web_runner.cleanup()
         await jobs.close()
+        await answers.close()
         runner.close()
         accounts.passwords.close()
         await accounts.key_caches.close()

@@ -13,7 +13,10 @@ from api.accounts.services import ACCOUNTS
 
 METHODS = "GET, POST, PATCH, PUT, DELETE"
 HEADERS = "Authorization, Content-Type, X-GoSight-Key, X-Request-Id"
-EXPOSED = "X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After"
+EXPOSED = (
+    "X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, "
+    "X-Cache, Age"
+)
 MAX_AGE_S = "600"
 
 

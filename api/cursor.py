@@ -1,7 +1,8 @@
-"""Where a page of events ends, as an opaque text.
+"""Where a page of a sorted list ends, as an opaque text.
 
-Events are listed newest first by (time, id), so the pair of the last one seen says exactly where to
-go on: what is stored meanwhile is neither skipped over nor makes anything appear twice.
+Lists are sorted by (place, id), so the pair of the last row says exactly where to go on: rows that
+come in between neither push others out nor make any appear twice. The text names the list and its
+sorting: a cursor of another list, or of the same one sorted otherwise, is refused.
 """
 
 from __future__ import annotations
@@ -13,35 +14,40 @@ from uuid import UUID
 
 from api.errors import ApiError, ErrorCode
 
-_TIME_MS_MAX = 253_402_300_799_999  # The end of the year 9999.
+# The numbers that a list may be sorted by.
+ANY_PLACE = range(-(2**63) + 1, 2**63)
+TIMES_MS = range(253_402_300_800_000)  # Up to the end of the year 9999.
 
 
 @dataclass(frozen=True, slots=True)
-class EventCursor:
-    """The last event of a page."""
+class Cursor:
+    """The last row of a page; `place` is the number that the list is sorted by."""
 
-    timestamp_ms: int
-    event_id: str
+    list_name: str
+    place: int
+    row_id: str
 
     def encode(self) -> str:
         """A text for `meta.next_cursor`."""
-        plain = f"{self.timestamp_ms}.{self.event_id}".encode()
+        plain = f"{self.list_name}/{self.place}/{self.row_id}".encode()
         return base64.urlsafe_b64encode(plain).decode().rstrip("=")
 
 
-def decode_cursor(text: str) -> EventCursor:
-    """Read a cursor that `EventCursor.encode` made.
+def decode_cursor(text: str | None, list_name: str, places: range = TIMES_MS) -> Cursor | None:
+    """Read a cursor of this list, whose rows are at `places`; None for none.
 
     Raises:
         ApiError: VALIDATION_ERROR.
     """
+    if text is None:
+        return None
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        at_ms, _, event_id = plain.decode("ascii").partition(".")
-        cursor = EventCursor(int(at_ms), str(UUID(event_id)))
+        name, place, row_id = plain.decode("ascii").split("/")
+        cursor = Cursor(name, int(place), str(UUID(row_id)))
     except (binascii.Error, ValueError):
         raise _bad_cursor() from None
-    if not 0 <= cursor.timestamp_ms <= _TIME_MS_MAX:
+    if cursor.list_name != list_name or cursor.place not in places:
         raise _bad_cursor()
     return cursor
 
@@ -50,5 +56,5 @@ def _bad_cursor() -> ApiError:
     return ApiError(
         ErrorCode.VALIDATION_ERROR,
         "the query is invalid",
-        {"cursor": "is not a cursor of this list; leave it out to start at the newest event"},
+        {"cursor": "is not a cursor of this list; leave it out to start at its beginning"},
     )

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from api.answers import data_answer, time_text
 from api.auth import CALLER
-from api.cursor import EventCursor, decode_cursor
+from api.cursor import Cursor, decode_cursor
 from api.parameters import EventsParameters, parse_parameters
 from api.period import parse_period
 from api.project_queries import ProjectQueries, bounds
@@ -26,7 +26,7 @@ async def events(request: web.Request) -> web.Response:
     period = parse_period(
         parameters.start_date, parameters.end_date, parameters.timezone, services.now_ms()
     )
-    cursor = decode_cursor(parameters.cursor) if parameters.cursor else None
+    cursor = decode_cursor(parameters.cursor, "events")
     queries = ProjectQueries(services.queries, request[CALLER].project_id)
     rows = await queries.rows(
         "events_list",
@@ -36,8 +36,8 @@ async def events(request: web.Request) -> web.Response:
             "session_id": str(parameters.session_id or ""),
             "user_id": parameters.user_id or "",
             "path": parameters.path or "",
-            "cursor_ms": cursor.timestamp_ms if cursor else 0,
-            "cursor_event_id": str(cursor.event_id) if cursor else "",
+            "cursor_ms": cursor.place if cursor else 0,
+            "cursor_event_id": cursor.row_id if cursor else "",
             # One more than the page shows whether there is another page.
             "limit": parameters.per_page + 1,
         },
@@ -65,5 +65,5 @@ def _event(row: Row) -> dict[str, Any]:
     return event
 
 
-def _cursor_after(row: Row) -> EventCursor:
-    return EventCursor(row["timestamp_ms"], row["event_id"])
+def _cursor_after(row: Row) -> Cursor:
+    return Cursor("events", row["timestamp_ms"], row["event_id"])

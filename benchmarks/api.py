@@ -1,271 +1,282 @@
-"""The API over much data: overview, list of sessions and timeline, with what is read for them.
+"""The API over much data: each read through a running process, new and from the cache.
 
-Events of 400 days and ten years of daily and hourly aggregates are made inside ClickHouse. Requests
-go over HTTP to the application in this process, one after the other, each about another period or
-session; times are from the request to the last byte. `granules` are those that
-`EXPLAIN indexes = 1` says are read, of how many there are; `cpu_ms` is the time on a core that
-ClickHouse and this process take for a request: other work on the machine changes it least.
-Targets: 300, 200 and 150 ms at p95.
+Ten million events of 400 days with their sessions, insights and errors, in five projects of which
+one has most, and ten years of daily and hourly aggregates are made inside ClickHouse. Each read is
+asked over HTTP, each time about another period, page or session, with `Cache-Control: no-cache`:
+
+- one at a time (`alone`), with the time on a core that the API's process and ClickHouse take for
+  it: other work on the machine changes that least;
+- at a fixed arrival rate (`arriving`), measured from the moment a request was meant to be sent;
+- the same question again and again, as the cache answers it (`cached`).
+
+`rows` and `granules` are what ClickHouse's indexes leave to be read by the read's queries, for a
+week in the middle. Targets at p95: 300 ms for overviews, 200 ms for lists of sessions, 150 ms for
+timelines.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from statistics import median, quantiles
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from statistics import quantiles
 from typing import Any
 
+import aiohttp
 import psutil
 from aiohttp.test_utils import TestClient, TestServer
-from clickhouse_connect.driver.client import Client
 
 from api.app import create_app
-from api.clickhouse_runner import ClickHouseRunner
 from api.services import Services
+from benchmarks.api_data import DAYS, EVENTS_A_SESSION, fill
 from benchmarks.bench_machine import (
     CLICKHOUSE,
     BenchMachine,
     bench_machine,
     cpu_seconds,
+    free_port,
+    own_process,
+    rss_mb,
     server_process,
 )
+from benchmarks.read_costs import RecordingRunner, costs_of
 from cli.project_store import connect as connect_projects
 from cli.project_store import create_key
 from connectors.clickhouse import connect
 from connectors.keys import KeyStore
 from connectors.postgres import PostgresKeySource, connect_postgres
-from sql.loader import load_query
 
-EVENTS_A_SESSION = 20
-DAYS = 400
-CHUNK = 500_000
 REQUESTS = 40
+RATE = 4.0  # Requests a second of one read.
+DEEP_PAGES = 20
 TARGETS_MS = {"overview": 300, "sessions": 200, "timeline": 150}
-AGGREGATE_DAYS = 3_650
-
-_SESSION_ID = "reinterpretAsUUID(sipHash128(session_number))"
-_STARTED = (
-    "{end:DateTime64(3, 'UTC')} - toIntervalMillisecond("
-    f"intDiv((session_number + 1) * {DAYS} * 86400000, {{sessions:UInt64}}))"
-)
-_EVENTS = f"""
-INSERT INTO events (event_id, project_id, session_id, user_id, anonymous_id, page_view_id,
-    event_type, timestamp, received_at, url, path, title, referrer_domain, click_x, click_y,
-    target_selector, target_tag, scroll_depth, lcp, cls, ttfb, time_on_page_ms, payload, browser,
-    os, device_type, viewport_width, viewport_height, country, country_code, retain_days)
-SELECT
-    reinterpretAsUUID(sipHash128(number, 'event')),
-    {{project:String}},
-    {_SESSION_ID},
-    if(session_number % 10 = 0, concat('user-', toString(session_number % 5000)), ''),
-    concat('visitor-', toString(intDiv(session_number, 3))),
-    toString(intDiv(number, 10)),
-    ['page_view', 'page_load', 'mouse_move', 'mouse_move', 'scroll', 'click', 'mouse_move',
-     'scroll', 'web_vitals', 'page_exit'][step % 10 + 1] AS kind,
-    {_STARTED} + toIntervalMillisecond(step * 4000 + number % 1000) AS happened_at,
-    happened_at,
-    concat('https://shop.example', path),
-    concat('/page-', toString((session_number * 7 + intDiv(step, 10)) % 200)) AS path,
-    'A page',
-    ['', 'www.google.com', 't.co'][session_number % 3 + 1],
-    if(kind = 'click', number % 1400, NULL),
-    if(kind = 'click', number % 3000, NULL),
-    if(kind = 'click', concat('#button-', toString(number % 30)), ''),
-    if(kind = 'click', 'button', ''),
-    if(kind IN ('scroll', 'page_exit'), number % 101, NULL),
-    if(kind = 'web_vitals', 500 + number % 4000, NULL),
-    if(kind = 'web_vitals', (number % 100) / 400, NULL),
-    if(kind = 'page_load', 100 + number % 900, NULL),
-    if(kind = 'page_exit', 1000 + number % 60000, NULL),
-    if(
-        kind = 'mouse_move',
-        '{{"positions":[{{"timestamp":0,"x":100,"y":200}},{{"timestamp":50,"x":140,"y":220}}]}}',
-        '{{"scroll_top":300,"page_height":3000}}'
-    ),
-    ['Chrome', 'Firefox', 'Safari'][session_number % 3 + 1],
-    ['Windows', 'Linux', 'iOS'][session_number % 3 + 1],
-    ['desktop', 'desktop', 'mobile'][session_number % 3 + 1],
-    [1440, 1366, 390][session_number % 3 + 1],
-    [900, 657, 844][session_number % 3 + 1],
-    ['Vietnam', 'Germany', 'Sweden', 'Brazil'][session_number % 4 + 1],
-    ['VN', 'DE', 'SE', 'BR'][session_number % 4 + 1],
-    730
-FROM (
-    SELECT
-        number,
-        intDiv(number, {EVENTS_A_SESSION}) AS session_number,
-        number % {EVENTS_A_SESSION} AS step
-    FROM numbers({{first:UInt64}}, {{count:UInt64}})
-)
-"""
-_SESSIONS = f"""
-INSERT INTO sessions (session_id, project_id, user_id, anonymous_id, started_at, ended_at,
-    duration_ms, entry_path, exit_path, page_count, event_count, click_count, has_error,
-    has_rage_click, is_bounce, browser, os, device_type, country, country_code, experience_score,
-    emotion, revision, is_closed, retain_days)
-SELECT
-    {_SESSION_ID},
-    {{project:String}},
-    if(session_number % 10 = 0, concat('user-', toString(session_number % 5000)), ''),
-    concat('visitor-', toString(intDiv(session_number, 3))),
-    {_STARTED} AS begun_at,
-    begun_at + toIntervalMillisecond(lasted_ms),
-    76000 + session_number % 1000 AS lasted_ms,
-    concat('/page-', toString((session_number * 7) % 200)),
-    concat('/page-', toString((session_number * 7 + 1) % 200)),
-    2, {EVENTS_A_SESSION}, 2,
-    session_number % 17 = 0,
-    session_number % 23 = 0,
-    session_number % 3 = 0,
-    ['Chrome', 'Firefox', 'Safari'][session_number % 3 + 1],
-    ['Windows', 'Linux', 'iOS'][session_number % 3 + 1],
-    ['desktop', 'desktop', 'mobile'][session_number % 3 + 1],
-    ['Vietnam', 'Germany', 'Sweden', 'Brazil'][session_number % 4 + 1],
-    ['VN', 'DE', 'SE', 'BR'][session_number % 4 + 1],
-    100 - session_number % 60, 'neutral', 7, true, 730
-FROM (SELECT number AS session_number FROM numbers({{sessions:UInt64}}))
-"""
-_INSIGHTS = f"""
-INSERT INTO insights (insight_id, project_id, session_id, insight_type, timestamp, ended_at, path,
-    target_selector, severity, retain_days)
-SELECT
-    reinterpretAsUUID(sipHash128(session_number, 'insight')),
-    {{project:String}},
-    {_SESSION_ID},
-    ['rage_click', 'dead_click', 'u_turn'][session_number % 3 + 1],
-    {_STARTED} AS found_at,
-    found_at,
-    concat('/page-', toString((session_number * 7) % 200)),
-    concat('#button-', toString(session_number % 30)),
-    'high', 730
-FROM (SELECT number * 10 AS session_number FROM numbers(intDiv({{sessions:UInt64}}, 10)))
-"""
-_DAILY = f"""
-INSERT INTO sessions_daily
-SELECT
-    {{project:String}},
-    toDate({{end:DateTime64(3, 'UTC')}}) - toIntervalDay({DAYS} + intDiv(number, 12)),
-    ['Vietnam', 'Germany', 'Sweden', 'Brazil'][number % 4 + 1],
-    ['desktop', 'mobile', 'tablet'][number % 3 + 1],
-    100, 100, uniqState(toString(number)), uniqState(toString(number + 1)),
-    7600000, 200, 5, 4, 3, 33, 2, now64(3)
-FROM numbers(12 * {AGGREGATE_DAYS})
-GROUP BY number
-"""
-_HOURLY = f"""
-INSERT INTO events_hourly
-SELECT
-    {{project:String}},
-    toStartOfHour({{end:DateTime64(3, 'UTC')}})
-        - toIntervalHour(24 * {DAYS} + intDiv(number, 6)) AS hour,
-    ['page_view', 'click', 'scroll'][number % 3 + 1],
-    concat('/page-', toString(number % 2)),
-    50, uniqState(reinterpretAsUUID(sipHash128(number))), uniqState(toString(number)),
-    uniqState(toString(number + 1))
-FROM numbers(6 * 24 * {AGGREGATE_DAYS})
-GROUP BY number
-"""
-_GRANULES = re.compile(r"Granules: (\d+)/(\d+)")
+ZONES = ("UTC", "Asia/Ho_Chi_Minh", "America/New_York")
+Make = Callable[[], str]
 Ask = Callable[[str], Awaitable[float]]
 
 
-def run(events: int = 10_000_000) -> dict[str, object]:
-    """Times and granules over so many events."""
+@dataclass(frozen=True)
+class Reads:
+    """Which questions there are: each a path with its query, another one each time."""
+
+    makes: Mapping[str, Make]
+    middle: Mapping[str, str]  # One of each, about a week in the middle.
+
+
+def run(events: int = 10_000_000, requests: int = REQUESTS) -> dict[str, object]:
+    """Times, CPU and rows of each read over so many events, from so many requests of each."""
     with bench_machine() as machine:
         client = connect(machine.urls["CLICKHOUSE_URL"], timeout_s=3_600)
         began = time.perf_counter()
-        end = datetime.now(UTC).replace(microsecond=0)
-        _fill(client, machine.project_id, events, end)
+        end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        sessions = fill(client, machine.project_id, events, end)
         filled_s = time.perf_counter() - began
-        measured = asyncio.run(_measure(machine, events // EVENTS_A_SESSION, end))
-        granules = _granules(client, machine.project_id, end)
-        client.close()
-        figures: dict[str, float] = {}
-        for name, (times, cpu_ms) in measured.items():
-            figures |= {f"{name}_ms_{part}": value for part, value in _summary(times).items()}
-            figures[f"{name}_cpu_ms"] = round(cpu_ms, 1)
-        return {
-            "benchmark": "api",
-            "events": events,
-            "sessions": events // EVENTS_A_SESSION,
-            "fill_s": round(filled_s, 1),
-            "load_average": round(psutil.getloadavg()[0], 1),
-            **figures,
-            **{f"{name}_target_ms": target for name, target in TARGETS_MS.items()},
-            **{f"granules_{name}": found for name, found in granules.items()},
-        }
-
-
-def _fill(client: Client, project_id: str, events: int, end: datetime) -> None:
-    values = {"project": project_id, "end": end, "sessions": events // EVENTS_A_SESSION}
-    for first in range(0, events, CHUNK):
-        count = min(CHUNK, events - first)
-        client.command(_EVENTS, parameters={**values, "first": first, "count": count})
-        print(f"api: {first + count:,} events", file=sys.stderr, flush=True)
-    for statement in (_SESSIONS, _INSIGHTS, _DAILY, _HOURLY):
-        # Ten years are more months than one insert should have, or any of ours ever has.
-        client.command(
-            statement, parameters=values, settings={"max_partitions_per_insert_block": 1_000}
-        )
-
-
-async def _measure(
-    machine: BenchMachine, sessions: int, end: datetime
-) -> Mapping[str, tuple[Sequence[float], float]]:
-    server = server_process(machine, CLICKHOUSE)
-    assert server is not None
-
-    def used_seconds() -> float:
-        return _own_seconds() + cpu_seconds(server)
-
-    chance = random.Random(1)
-    async with _application(machine) as ask:
-
-        def days(length: int) -> str:
-            last = end.date() - timedelta(days=chance.randrange(DAYS - length))
-            zone = chance.choice(("UTC", "Asia/Ho_Chi_Minh", "America/New_York"))
-            first = last - timedelta(days=length - 1)
-            return f"start_date={first}&end_date={last}&timezone={zone}"
-
-        async def timed(make: Callable[[], str]) -> tuple[list[float], float]:
-            await ask(make())
-            before = used_seconds()
-            times = [await ask(make()) for _ in range(REQUESTS)]
-            return times, (used_seconds() - before) / REQUESTS * 1000
-
-        client = connect(machine.urls["CLICKHOUSE_URL"])
         ids = [
             str(row[0])
             for row in client.query(
-                "SELECT session_id FROM sessions LIMIT 100 OFFSET {n:UInt64}",
-                parameters={"n": max(0, sessions // 2 - 100)},
+                "SELECT session_id FROM session_starts WHERE project_id = {project:String} "
+                "AND started_at < {day:Date} ORDER BY started_at DESC LIMIT 200",
+                parameters={
+                    "project": machine.project_id,
+                    "day": end.date() - timedelta(days=DAYS // 2),
+                },
             ).result_rows
         ]
         client.close()
+        figures = asyncio.run(_measure(machine, end.date(), ids, requests))
         return {
-            "overview": await timed(lambda: f"overview?{days(7)}"),
-            "overview_30_days": await timed(lambda: f"overview?{days(30)}"),
-            "sessions": await timed(lambda: f"sessions?{days(30)}"),
-            "sessions_filtered": await timed(
-                lambda: f"sessions?{days(30)}&has_rage_click=true&country=VN&sort=duration"
-            ),
-            "sessions_by_path": await timed(lambda: f"sessions?{days(30)}&path=/page-7"),
-            "timeline": await timed(lambda: f"sessions/{chance.choice(ids)}/events"),
+            "benchmark": "api",
+            "events": events,
+            "sessions_of_the_project": sessions,
+            "days": DAYS,
+            "events_a_session": EVENTS_A_SESSION,
+            "fill_s": round(filled_s, 1),
+            "requests": requests,
+            "rate_a_s": RATE,
+            "load_average": round(psutil.getloadavg()[0], 1),
+            **{f"{name}_target_ms": target for name, target in TARGETS_MS.items()},
+            **figures,
         }
 
 
-@asynccontextmanager
-async def _application(machine: BenchMachine) -> Any:
+async def _measure(
+    machine: BenchMachine, end: date, ids: Sequence[str], requests: int
+) -> dict[str, object]:
     with connect_projects(machine.urls["DATABASE_URL"]) as connection:
         key, _ = create_key(connection, machine.project_id, name="r", permission="read")
+    port = free_port()
+    environ = {
+        "API_PORT": str(port),
+        "API_HOST": "127.0.0.1",
+        "API_READS_PER_MINUTE": "1000000",
+        "JWT_SECRET": "a benchmark needs no secret, only one",
+    }
+    clickhouse = server_process(machine, CLICKHOUSE)
+    assert clickhouse is not None
+    figures: dict[str, object] = {}
+    with own_process(machine, "api", ["api"], port, **environ) as api:
+        base = f"http://127.0.0.1:{port}/api/v1/projects/{machine.project_id}/"
+        async with aiohttp.ClientSession(
+            headers={"X-GoSight-Key": key}, connector=aiohttp.TCPConnector(limit=100)
+        ) as session:
+            ask = _asker(session, base, {"Cache-Control": "no-cache"})
+            reads = await _reads(session, base, end, ids)
+            for name, make in reads.makes.items():
+                print(f"api: {name}", file=sys.stderr, flush=True)
+                await ask(make())
+                before = cpu_seconds(api), cpu_seconds(clickhouse)
+                alone = [await ask(make()) for _ in range(requests)]
+                after = cpu_seconds(api), cpu_seconds(clickhouse)
+                figures |= _summary(f"{name}_alone_ms", alone)
+                figures[f"{name}_api_cpu_ms"] = _per_request(before[0], after[0], requests)
+                figures[f"{name}_clickhouse_cpu_ms"] = _per_request(before[1], after[1], requests)
+                arriving = await _arriving(ask, make, requests)
+                figures |= _summary(f"{name}_arriving_ms", arriving)
+            figures |= await _cached(session, base, reads, requests, api)
+        figures["api_rss_mb"] = round(rss_mb(api))
+    return figures | await _costs(machine, key, reads.middle)
+
+
+async def _reads(session: aiohttp.ClientSession, base: str, end: date, ids: Sequence[str]) -> Reads:
+    chance = random.Random(1)
+
+    def days(length: int) -> str:
+        last = end - timedelta(days=chance.randrange(1, DAYS - 2 * length))
+        first = last - timedelta(days=length - 1)
+        return f"start_date={first}&end_date={last}&timezone={chance.choice(ZONES)}"
+
+    middle = end - timedelta(days=DAYS // 2)
+    week = f"start_date={middle - timedelta(days=6)}&end_date={middle}"
+    month = f"start_date={middle - timedelta(days=29)}&end_date={middle}"
+    filters = ("country=VN", "device_type=mobile", "browser=Chrome", "has_error=true")
+    filters += ("has_rage_click=true&country=VN", "min_duration=76.5", "user_id=user-10")
+    filters += ("converted=false", "utm_source=none", "path=/page-7", "path=/page-1*")
+    makes: dict[str, Make] = {
+        "overview": lambda: f"overview?{days(7)}",
+        "overview_30_days": lambda: f"overview?{days(30)}",
+        "sessions": lambda: f"sessions?{days(30)}",
+        "sessions_filtered": lambda: f"sessions?{days(30)}&{chance.choice(filters)}",
+    }
+
+    def sorted_by(sort: str) -> Make:
+        return lambda: f"sessions?{days(30)}&sort={sort}&order={chance.choice(('asc', 'desc'))}"
+
+    def behind(path: str, cursors: Sequence[str]) -> Make:
+        return lambda: f"{path}&cursor={chance.choice(cursors)}"
+
+    for sort in ("started_at", "duration", "events"):
+        makes[f"sessions_by_{sort}"] = sorted_by(sort)
+        path = f"sessions?{month}&sort={sort}&per_page=100"
+        makes[f"sessions_deep_by_{sort}"] = behind(path, await _cursors(session, base + path))
+    makes |= {
+        "timeline": lambda: f"sessions/{chance.choice(ids)}/events",
+        "session": lambda: f"sessions/{chance.choice(ids)}",
+        "events": lambda: f"events?{days(7)}",
+        "errors": lambda: f"errors?{days(7)}&grouped=false",
+        "insights": lambda: f"insights?{days(7)}",
+        "pages": lambda: f"pages?{days(7)}",
+        "heatmaps": lambda: f"heatmaps?{days(7)}&path=/page-{chance.randrange(200)}",
+    }
+    return Reads(
+        makes,
+        {
+            "overview": f"overview?{week}",
+            "sessions": f"sessions?{week}",
+            "timeline": f"sessions/{ids[0]}/events",
+            "events": f"events?{week}",
+            "insights": f"insights?{week}",
+            "heatmaps": f"heatmaps?{week}&path=/page-7",
+        },
+    )
+
+
+async def _cursors(session: aiohttp.ClientSession, url: str) -> list[str]:
+    """Where some pages of a list end, each deeper than the one before."""
+    cursors: list[str] = []
+    for _ in range(DEEP_PAGES):
+        more = f"&cursor={cursors[-1]}" if cursors else ""
+        async with session.get(url + more) as answer:
+            document = await answer.json()
+            assert answer.status == 200, document
+        following = document["meta"]["next_cursor"]
+        if following is None:
+            break
+        cursors.append(following)
+    assert cursors, "too few sessions for a second page"
+    return cursors[len(cursors) // 2 :]
+
+
+def _asker(session: aiohttp.ClientSession, base: str, headers: Mapping[str, str]) -> Ask:
+    async def ask(path: str) -> float:
+        began = time.perf_counter()
+        async with session.get(base + path, headers=headers) as answer:
+            content = await answer.read()
+            assert answer.status == 200, content
+        return (time.perf_counter() - began) * 1000
+
+    return ask
+
+
+async def _arriving(ask: Ask, make: Make, requests: int) -> list[float]:
+    """Times from when each request was meant to be sent, whatever became of those before."""
+    began = time.perf_counter()
+
+    async def one(number: int) -> float:
+        due = began + number / RATE
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        late_ms = (time.perf_counter() - due) * 1000
+        return late_ms + await ask(make())
+
+    return list(await asyncio.gather(*(one(number) for number in range(requests))))
+
+
+async def _cached(
+    session: aiohttp.ClientSession, base: str, reads: Reads, requests: int, api: psutil.Process
+) -> dict[str, object]:
+    """The same questions from the cache; and a hundred of one at once, answered by one."""
+    figures: dict[str, object] = {}
+    ask = _asker(session, base, {})
+    for name in ("overview", "heatmaps"):
+        path = reads.middle[name]
+        await ask(path)
+        before = cpu_seconds(api)
+        times = [await ask(path) for _ in range(requests)]
+        figures |= _summary(f"{name}_cached_ms", times)
+        figures[f"{name}_cached_api_cpu_ms"] = _per_request(before, cpu_seconds(api), requests)
+    path = reads.middle["overview"].replace("overview?", "overview?top=7&")
+    figures |= _summary(
+        "overview_hundred_at_once_ms", await asyncio.gather(*(ask(path) for _ in range(100)))
+    )
+    return figures
+
+
+async def _costs(machine: BenchMachine, key: str, paths: Mapping[str, str]) -> dict[str, object]:
+    """Rows and granules that the queries of each read leave to be read."""
+    figures: dict[str, object] = {}
+    client = connect(machine.urls["CLICKHOUSE_URL"])
+    async with _recorded(machine) as (http, runner):
+        for name, path in paths.items():
+            runner.asked.clear()
+            url = f"/api/v1/projects/{machine.project_id}/{path}"
+            async with http.get(url, headers={"X-GoSight-Key": key}) as answer:
+                assert answer.status == 200, await answer.text()
+            costs = [cost for asked in runner.asked for cost in costs_of(client, *asked)]
+            figures[f"{name}_queries"] = len(runner.asked)
+            figures[f"{name}_rows"] = sum(cost.rows for cost in costs)
+            figures[f"{name}_granules"] = sum(cost.granules for cost in costs)
+    client.close()
+    return figures
+
+
+@asynccontextmanager
+async def _recorded(machine: BenchMachine) -> Any:
     pool = await connect_postgres(machine.urls["DATABASE_URL"])
-    runner = ClickHouseRunner(machine.urls["CLICKHOUSE_URL"], threads=8, timeout_s=60)
+    runner = RecordingRunner(machine.urls["CLICKHOUSE_URL"])
     services = Services(
         queries=runner,
         keys=KeyStore(PostgresKeySource(pool), None),
@@ -274,73 +285,15 @@ async def _application(machine: BenchMachine) -> Any:
         now_ms=lambda: time.time_ns() // 1_000_000,
     )
     async with TestClient(TestServer(create_app(services))) as client:
-
-        async def ask(path: str) -> float:
-            url = f"/api/v1/projects/{machine.project_id}/{path}"
-            began = time.perf_counter()
-            async with client.get(url, headers={"X-GoSight-Key": key}) as answer:
-                content = await answer.read()
-                assert answer.status == 200, content
-            return (time.perf_counter() - began) * 1000
-
-        yield ask
+        yield client, runner
     runner.close()
     await pool.close()
 
 
-def _granules(client: Client, project_id: str, end: datetime) -> Mapping[str, str]:
-    """Read and all granules of the tables of three queries, for a week in the middle."""
-    start_ms = round((end - timedelta(days=DAYS // 2)).timestamp() * 1000)
-    period = {"start_ms": start_ms, "end_ms": start_ms + 7 * 86_400_000}
-    (row,) = client.query("SELECT session_id, toDate(started_at) FROM sessions LIMIT 1").result_rows
-    names = ("has_error", "has_rage_click", "has_dead_click", "has_replay", "converted", "country")
-    texts = ("device_type", "browser", "user_id", "utm_source", "path", "cursor_id")
-    asked: dict[str, Mapping[str, Any]] = {
-        "overview_summary": period,
-        "top_pages": {**period, "limit": 10},
-        "sessions_list": {
-            **period,
-            **dict.fromkeys((*names, *texts), ""),
-            "min_duration_ms": 0,
-            "max_duration_ms": 2**50,
-            "sort": "started_at",
-            "direction": -1,
-            "cursor_place": 0,
-            "limit": 51,
-        },
-        "session_timeline": {
-            "session_id": str(row[0]),
-            "first_day": row[1],
-            "last_day": row[1],
-            "event_types": [],
-            "cursor_ms": 0,
-            "cursor_id": "",
-            "offset": 0,
-            "limit": 51,
-        },
-    }
-    return {
-        name: _granules_of(client, name, {"project_id": project_id, **parameters})
-        for name, parameters in asked.items()
-    }
+def _per_request(before_s: float, after_s: float, requests: int) -> float:
+    return round((after_s - before_s) / requests * 1000, 1)
 
 
-def _granules_of(client: Client, name: str, parameters: Mapping[str, Any]) -> str:
-    sql = f"EXPLAIN indexes = 1 {load_query(name)}"
-    lines = [str(row[0]) for row in client.query(sql, parameters=dict(parameters)).result_rows]
-    found = [(int(match[1]), int(match[2])) for match in map(_GRANULES.search, lines) if match]
-    # The last index of a table says what is left; the first one how many there were.
-    return f"{found[-1][0]} of {max(whole for _, whole in found)}" if found else "unknown"
-
-
-def _own_seconds() -> float:
-    """Of this process alone: the servers are children of it."""
-    times = psutil.Process().cpu_times()
-    return times.user + times.system
-
-
-def _summary(times_ms: Sequence[float]) -> Mapping[str, float]:
-    return {
-        "p50": round(median(times_ms), 1),
-        "p95": round(quantiles(times_ms, n=20, method="inclusive")[18], 1),
-    }
+def _summary(name: str, times_ms: Sequence[float]) -> dict[str, object]:
+    cuts = quantiles(times_ms, n=100, method="inclusive")
+    return {f"{name}_{part}": round(cuts[int(part[1:]) - 1], 1) for part in ("p50", "p95", "p99")}

@@ -166,7 +166,7 @@ async def _get(
 ) -> Mapping[str, Any]:
     url = f"{addresses.api}/api/v1/projects/{addresses.project_id}/{name}"
     try:
-        async with session.get(url) as answer:
+        async with session.get(url, headers={"Cache-Control": "no-cache"}) as answer:
             document = await answer.json()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise SendingError(f"the API does not answer ({type(error).__name__})") from error

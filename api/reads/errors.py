@@ -14,11 +14,11 @@ from aiohttp import web
 
 from api.answers import data_answer, time_text
 from api.bodies import read_body
+from api.cursor import Cursor, decode_cursor
 from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters, PeriodParameters
 from api.project_queries import ProjectQueries, bounds
 from api.reads.asking import AskedPeriod, ask, ask_period, not_found
-from api.reads.cursors import Cursor, decode_cursor
 from api.reads.days import filled
 from api.reads.insight_models import ErrorChange, ErrorsParameters
 from api.services import Row

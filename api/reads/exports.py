@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from api.answers import time_text
 from api.project_queries import ProjectQueries, bounds
 from api.reads.asking import ask_period, optional
 from api.reads.export_models import EventsExport, InsightsExport, SessionsExport
+from api.reads.session_rows import AT_FIRST, after_row, session_rows
 from api.reads.sessions import session_filters
 from api.services import Row
 from connectors.errors import ConnectorError
@@ -42,12 +43,12 @@ async def sessions(request: web.Request) -> web.StreamResponse:
     chosen = {**session_filters(asked), "sort": "started_at", "direction": -1}
 
     def after(row: Row | None) -> dict[str, Any]:
-        return {
-            "cursor_place": row["place"] if row else 0,
-            "cursor_id": row["id"] if row else "",
-        }
+        return after_row(row["place"], row["id"]) if row else AT_FIRST
 
-    pages = _pages(asked.queries, "sessions_list", chosen, after)
+    def page(place: Mapping[str, Any]) -> Awaitable[Sequence[Row]]:
+        return session_rows(asked.queries, chosen, place, PAGE_ROWS)
+
+    pages = _pages(page, after)
     return await _send(request, pages, "sessions", asked.parameters.format)
 
 
@@ -66,7 +67,7 @@ async def events(request: web.Request) -> web.StreamResponse:
             "cursor_event_id": row["event_id"] if row else "",
         }
 
-    pages = _pages(asked.queries, "events_list", chosen, after)
+    pages = _pages(_asks(asked.queries, "events_list", chosen), after)
     return await _send(request, pages, "events", asked.parameters.format)
 
 
@@ -85,20 +86,25 @@ async def insights(request: web.Request) -> web.StreamResponse:
             "cursor_id": row["id"] if row else "",
         }
 
-    pages = _pages(asked.queries, "insights_list", chosen, after)
+    pages = _pages(_asks(asked.queries, "insights_list", chosen), after)
     return await _send(request, pages, "insights", asked.parameters.format)
 
 
+def _asks(
+    queries: ProjectQueries, query: str, chosen: Mapping[str, Any]
+) -> Callable[[Mapping[str, Any]], Awaitable[Sequence[Row]]]:
+    """What asks for the page behind a place."""
+    return lambda place: queries.rows(query, {**chosen, **place, "limit": PAGE_ROWS})
+
+
 async def _pages(
-    queries: ProjectQueries,
-    query: str,
-    chosen: Mapping[str, Any],
-    after: Callable[[Row | None], dict[str, Any]],
+    page: Callable[[Mapping[str, Any]], Awaitable[Sequence[Row]]],
+    after: Callable[[Row | None], Mapping[str, Any]],
 ) -> Pages:
     """At least one page, which may be empty; `after` is where the page behind a row begins."""
     last: Row | None = None
     for _ in range(ROWS_MAX // PAGE_ROWS):
-        rows = await queries.rows(query, {**chosen, **after(last), "limit": PAGE_ROWS})
+        rows = await page(after(last))
         yield rows
         if len(rows) < PAGE_ROWS:
             return

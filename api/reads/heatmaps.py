@@ -6,14 +6,14 @@ Windows of about one size belong together: narrow to 480 pixels, medium to 1,024
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
-from api.answers import data_answer
 from api.project_queries import bounds
 from api.reads.asking import AskedPeriod, ask_period, optional
+from api.reads.cached import answer_cached
 from api.reads.heat_models import HeatMapParameters, PageMapParameters
 from api.reads.overview import period_document
 from api.services import Row
@@ -21,6 +21,7 @@ from api.services import Row
 CELLS_MAX = 5_000
 BANDS_MAX = 2_000
 ELEMENTS_MAX = 200
+ALL_MAPS = ("click", "scroll", "move", "attention")
 DEPTHS = (25, 50, 75, 90, 100)
 WIDTH_MAX = 2**32 - 1
 # Source: sessions.md, section 4; the classes of view click_heatmap_mv.
@@ -36,24 +37,27 @@ async def heatmaps(request: web.Request) -> web.Response:
     """The maps that are asked for, all by default."""
     asked = ask_period(request, HeatMapParameters)
     wanted = asked.parameters.type
-    return await _maps(asked, {"click", "scroll", "move", "attention"} if not wanted else {wanted})
+    return await _answer(request, asked, {wanted} if wanted else ALL_MAPS)
 
 
 async def clicks(request: web.Request) -> web.Response:
     """The click map."""
-    return await _maps(ask_period(request, PageMapParameters), {"click"})
+    return await _answer(request, ask_period(request, PageMapParameters), {"click"})
 
 
 async def scrolling(request: web.Request) -> web.Response:
     """The scroll map."""
-    return await _maps(ask_period(request, PageMapParameters), {"scroll"})
+    return await _answer(request, ask_period(request, PageMapParameters), {"scroll"})
 
 
 async def elements(request: web.Request) -> web.Response:
     """The most clicked elements."""
-    asked = ask_period(request, PageMapParameters)
+    return await answer_cached(request, ask_period(request, PageMapParameters), _elements)
+
+
+async def _elements(asked: AskedPeriod[PageMapParameters]) -> Any:
     rows = await asked.queries.rows("heat_elements", {**_chosen(asked), "limit": ELEMENTS_MAX})
-    return data_answer([dict(row) for row in rows])
+    return [dict(row) for row in rows]
 
 
 def width_range(viewport_class: str | None, viewport_width: int | None) -> tuple[int, int]:
@@ -64,7 +68,13 @@ def width_range(viewport_class: str | None, viewport_width: int | None) -> tuple
     return WIDTHS[viewport_class] if viewport_class else (0, WIDTH_MAX)
 
 
-async def _maps(asked: AskedPeriod[Any], wanted: set[str]) -> web.Response:
+async def _answer(
+    request: web.Request, asked: AskedPeriod[Any], wanted: Collection[str]
+) -> web.Response:
+    return await answer_cached(request, asked, lambda one: _maps(one, wanted))
+
+
+async def _maps(asked: AskedPeriod[Any], wanted: Collection[str]) -> Any:
     chosen = _chosen(asked)
     queries: dict[str, tuple[str, Mapping[str, Any]]] = {"scroll": ("heat_scroll", chosen)}
     if "click" in wanted:
@@ -76,27 +86,24 @@ async def _maps(asked: AskedPeriod[Any], wanted: set[str]) -> web.Response:
     answers = await asked.queries.rows_of_all(list(queries.values()))
     rows = dict(zip(queries, answers, strict=True))
     page = rows["scroll"][0]
-    return data_answer(
-        {
-            "path": asked.parameters.path,
-            "period": period_document(asked.period),
-            "total_sessions": page["total_sessions"],
-            "viewport": {
-                "width": page["viewport_width"] or None,
-                "height": page["viewport_height"] or None,
-            },
-            "page_height": page["page_height"] or None,
-            "click_map": _list(rows, "click"),
-            "scroll_map": [
-                {"depth_percent": depth, "reached_count": page[f"reached_{depth}"]}
-                for depth in DEPTHS
-            ]
-            if "scroll" in wanted
-            else None,
-            "move_map": _list(rows, "move"),
-            "attention_map": _list(rows, "attention"),
-        }
-    )
+    return {
+        "path": asked.parameters.path,
+        "period": period_document(asked.period),
+        "total_sessions": page["total_sessions"],
+        "viewport": {
+            "width": page["viewport_width"] or None,
+            "height": page["viewport_height"] or None,
+        },
+        "page_height": page["page_height"] or None,
+        "click_map": _list(rows, "click"),
+        "scroll_map": [
+            {"depth_percent": depth, "reached_count": page[f"reached_{depth}"]} for depth in DEPTHS
+        ]
+        if "scroll" in wanted
+        else None,
+        "move_map": _list(rows, "move"),
+        "attention_map": _list(rows, "attention"),
+    }
 
 
 def _chosen(asked: AskedPeriod[Any]) -> dict[str, Any]:

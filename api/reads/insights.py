@@ -8,9 +8,9 @@ import msgspec
 from aiohttp import web
 
 from api.answers import data_answer, time_text
+from api.cursor import Cursor, decode_cursor
 from api.project_queries import bounds
 from api.reads.asking import ask_period, optional
-from api.reads.cursors import Cursor, decode_cursor
 from api.reads.insight_models import InsightsParameters
 from api.services import Row
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from api.answers import data_answer, time_text
 from api.parameters import OverviewParameters
 from api.period import Period
 from api.project_queries import bounds
-from api.reads.asking import ask_period
+from api.reads.asking import AskedPeriod, ask_period
+from api.reads.cached import find_cached, told
 from api.reads.days import filled
 from api.services import Row
 
@@ -20,56 +23,74 @@ UNKNOWN = "unknown"
 FRESHNESS_WINDOW_MS = 15 * 60_000
 DEVICE_TYPES = ("desktop", "mobile", "tablet")
 _COUNTED = ("events", "sessions", "users", "visitors", "page_views")
+# Of a period without any.
+_NO_VISITS: Row = dict.fromkeys(("sessions", "visitors", "page_views", "events"), 0)
+_NOBODY: Row = {"users": 0}
 _NONE_CLOSED: Row = {"closed_sessions": 0, "bounced_sessions": 0, "duration_ms": 0}
 
 
 async def overview(request: web.Request) -> web.Response:
     """Counts with their change, days, top lists, what went wrong, and how fresh all of it is."""
     asked = ask_period(request, OverviewParameters)
-    period, now_ms = asked.period, asked.services.now_ms()
-    span, before = bounds(period), bounds(period.before())
+    now_ms = asked.services.now_ms()
+    found, lag = await asyncio.gather(
+        find_cached(request, asked, _figures_of),
+        _lag(asked, now_ms),
+    )
+    figures = msgspec.json.decode(found.body)
+    answer = data_answer({**figures, "freshness": _freshness(lag[0], now_ms)})
+    return told(answer, found, asked)
+
+
+async def _lag(asked: AskedPeriod[OverviewParameters], now_ms: int) -> Sequence[Row]:
+    async def rows() -> Sequence[Row]:
+        since_ms = now_ms - FRESHNESS_WINDOW_MS
+        return await asked.queries.rows("freshness", {"since_ms": since_ms})
+
+    cache = asked.services.reads.answers if asked.services.reads else None
+    if cache is None:
+        return await rows()
+    shared: Sequence[Row] = await cache.share(asked.caller.project_id, "freshness", rows)
+    return shared
+
+
+async def _figures_of(asked: AskedPeriod[OverviewParameters]) -> Any:
+    """All of it but the freshness, which is of now."""
+    period = asked.period
+    span = bounds(period)
+    both = {**span, "before_ms": period.before().start_ms}
     top = {**span, "limit": asked.parameters.top}
     queries: dict[str, tuple[str, Mapping[str, Any]]] = {
-        "now": ("overview_summary", span),
-        "before": ("overview_summary", before),
-        "people": ("overview_people", span),
-        "people_before": ("overview_people", before),
-        "closed": ("overview_closed", {**span, "before_ms": before["start_ms"]}),
-        "days": ("overview_by_day", {**span, "timezone": period.timezone}),
+        "visits": ("overview_visits", {**both, "timezone": period.timezone}),
+        "people": ("overview_people", both),
+        "closed": ("overview_closed", both),
         "pages": ("top_pages", top),
-        "kinds": ("overview_kinds", span),
         "referrers": ("top_referrers", top),
         "hours": ("hourly_table", span),
         "wrong": ("overview_insights", span),
-        "lag": ("freshness", {"since_ms": now_ms - FRESHNESS_WINDOW_MS}),
     }
     answers = await asked.queries.rows_of_all(list(queries.values()))
     rows = dict(zip(queries, answers, strict=True))
-    kinds, limit = rows["kinds"], asked.parameters.top
-    return data_answer(
-        {
-            "period": period_document(period),
-            "summary": _summary(
-                _figures(rows["now"][0], rows["people"][0], _closed(rows["closed"], 1)),
-                _figures(rows["before"][0], rows["people_before"][0], _closed(rows["closed"], 0)),
-            ),
-            "charts": {
-                "sessions_over_time": _days(period, rows["days"], "sessions"),
-                "pageviews_over_time": _days(period, rows["days"], "page_views"),
-                "top_pages": [_page(row) for row in rows["pages"]],
-                "top_referrers": _named(rows["referrers"], "source", ("sessions",)),
-                "top_browsers": [_browser(row) for row in _of_kind(kinds, "browser")[:limit]],
-                "devices": device_shares(_of_kind(kinds, "device_type")),
-                "countries": [_country(row) for row in _of_kind(kinds, "country")[:limit]],
-                "hourly": [
-                    {"hour": time_text(row["hour_ms"]), **{name: row[name] for name in _COUNTED}}
-                    for row in rows["hours"]
-                ],
-            },
-            "insights": dict(rows["wrong"][0]),
-            "freshness": _freshness(rows["lag"][0], now_ms),
-        }
-    )
+    visits, limit = rows["visits"], asked.parameters.top
+    days = [row for row in _of_kind(visits, "day") if row["is_now"]]
+    return {
+        "period": period_document(period),
+        "summary": _summary(_figures(rows, is_now=1), _figures(rows, is_now=0)),
+        "charts": {
+            "sessions_over_time": _days(period, days, "sessions"),
+            "pageviews_over_time": _days(period, days, "page_views"),
+            "top_pages": [_page(row) for row in rows["pages"]],
+            "top_referrers": _named(rows["referrers"], "source", ("sessions",)),
+            "top_browsers": [_browser(row) for row in _of_kind(visits, "browser")[:limit]],
+            "devices": device_shares(_of_kind(visits, "device_type")),
+            "countries": [_country(row) for row in _of_kind(visits, "country")[:limit]],
+            "hourly": [
+                {"hour": time_text(row["hour_ms"]), **{name: row[name] for name in _COUNTED}}
+                for row in rows["hours"]
+            ],
+        },
+        "insights": dict(rows["wrong"][0]),
+    }
 
 
 def period_document(period: Period) -> dict[str, str]:
@@ -96,11 +117,14 @@ def device_shares(rows: Sequence[Row]) -> dict[str, float]:
     }
 
 
-def _figures(counts: Row, people: Row, closed: Row) -> dict[str, float | None]:
+def _figures(rows: Mapping[str, Sequence[Row]], *, is_now: int) -> dict[str, float | None]:
+    """The figures of one of the two periods."""
+    counts = _row_of(_of_kind(rows["visits"], "total"), is_now, _NO_VISITS)
+    closed = _row_of(rows["closed"], is_now, _NONE_CLOSED)
     ended = closed["closed_sessions"]
     return {
         "sessions": counts["sessions"],
-        "users": people["users"],
+        "users": _row_of(rows["people"], is_now, _NOBODY)["users"],
         "visitors": counts["visitors"],
         "pageviews": counts["page_views"],
         "events": counts["events"],
@@ -109,9 +133,9 @@ def _figures(counts: Row, people: Row, closed: Row) -> dict[str, float | None]:
     }
 
 
-def _closed(rows: Sequence[Row], is_now: int) -> Row:
-    """The figures of one of the two periods; nothing if it has none."""
-    return next((row for row in rows if row["is_now"] == is_now), _NONE_CLOSED)
+def _row_of(rows: Sequence[Row], is_now: int, nothing: Row) -> Row:
+    """The row of one of the two periods; `nothing` if it has none."""
+    return next((row for row in rows if row["is_now"] == is_now), nothing)
 
 
 def _of_kind(rows: Sequence[Row], kind: str) -> Sequence[Row]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from aiohttp import web
 
-from api.answers import data_answer
 from api.parameters import PeriodParameters
 from api.project_queries import bounds
-from api.reads.asking import ask_period, optional
+from api.reads.asking import AskedPeriod, ask_period, optional
+from api.reads.cached import answer_cached
 from api.reads.days import days_of_period
 from api.reads.overview_models import (
     JourneysParameters,
@@ -29,7 +29,10 @@ _REQUESTS = ("requests", "latency_ms_p50", "latency_ms_p95", "errors", "error_sh
 
 async def pages(request: web.Request) -> web.Response:
     """Pages of the period, most viewed first."""
-    asked = ask_period(request, PagesParameters)
+    return await answer_cached(request, ask_period(request, PagesParameters), _pages)
+
+
+async def _pages(asked: AskedPeriod[PagesParameters]) -> Any:
     rows = await asked.queries.rows(
         "pages_table",
         {
@@ -38,24 +41,25 @@ async def pages(request: web.Request) -> web.Response:
             "limit": asked.parameters.top,
         },
     )
-    return data_answer(
-        [
-            {
-                **{name: row[name] for name in ("path", "views", "sessions", "exits", "entries")},
-                "avg_time": _rounded(row["avg_seconds"]),
-                "median": _rounded(row["median_seconds"]),
-                "p75": _rounded(row["p75_seconds"]),
-                "bounce_rate": row["bounce_rate"],
-                "scroll_reach": round(row["scroll_reach"], 1),
-            }
-            for row in rows
-        ]
-    )
+    return [
+        {
+            **{name: row[name] for name in ("path", "views", "sessions", "exits", "entries")},
+            "avg_time": _rounded(row["avg_seconds"]),
+            "median": _rounded(row["median_seconds"]),
+            "p75": _rounded(row["p75_seconds"]),
+            "bounce_rate": row["bounce_rate"],
+            "scroll_reach": round(row["scroll_reach"], 1),
+        }
+        for row in rows
+    ]
 
 
 async def performance(request: web.Request) -> web.Response:
     """Load times and web vitals by page, and of all of them by day."""
-    asked = ask_period(request, PerformanceParameters)
+    return await answer_cached(request, ask_period(request, PerformanceParameters), _performance)
+
+
+async def _performance(asked: AskedPeriod[PerformanceParameters]) -> Any:
     chosen = {
         **bounds(asked.period),
         "path": optional(asked.parameters.path),
@@ -67,17 +71,18 @@ async def performance(request: web.Request) -> web.Response:
             ("vitals_by_day", {**chosen, "timezone": asked.period.timezone}),
         ]
     )
-    return data_answer(
-        {
-            "pages": [{"path": row["path"], **_vitals(row)} for row in by_page],
-            "days": [{"date": row["day"].isoformat(), **_vitals(row)} for row in by_day],
-        }
-    )
+    return {
+        "pages": [{"path": row["path"], **_vitals(row)} for row in by_page],
+        "days": [{"date": row["day"].isoformat(), **_vitals(row)} for row in by_day],
+    }
 
 
 async def latency(request: web.Request) -> web.Response:
     """Requests that pages sent, by endpoint and by day."""
-    asked = ask_period(request, LatencyParameters)
+    return await answer_cached(request, ask_period(request, LatencyParameters), _latency)
+
+
+async def _latency(asked: AskedPeriod[LatencyParameters]) -> Any:
     chosen = {
         **bounds(asked.period),
         "path": optional(asked.parameters.api),
@@ -89,20 +94,21 @@ async def latency(request: web.Request) -> web.Response:
             ("api_latency_days", {**chosen, "timezone": asked.period.timezone}),
         ]
     )
-    return data_answer(
-        {
-            "endpoints": [dict(row) for row in endpoints],
-            "days": [
-                {"date": row["day"].isoformat(), **{name: row[name] for name in _REQUESTS}}
-                for row in days
-            ],
-        }
-    )
+    return {
+        "endpoints": [dict(row) for row in endpoints],
+        "days": [
+            {"date": row["day"].isoformat(), **{name: row[name] for name in _REQUESTS}}
+            for row in days
+        ],
+    }
 
 
 async def journeys(request: web.Request) -> web.Response:
     """The most frequent sequences of pages, with how many left at each."""
-    asked = ask_period(request, JourneysParameters)
+    return await answer_cached(request, ask_period(request, JourneysParameters), _journeys)
+
+
+async def _journeys(asked: AskedPeriod[JourneysParameters]) -> Any:
     given = asked.parameters
     rows = await asked.queries.rows(
         "top_paths",
@@ -114,12 +120,15 @@ async def journeys(request: web.Request) -> web.Response:
             "limit": given.top,
         },
     )
-    return data_answer([dict(row) for row in rows])
+    return [dict(row) for row in rows]
 
 
 async def experience(request: web.Request) -> web.Response:
     """How well closed sessions of the period went."""
-    asked = ask_period(request, PeriodParameters)
+    return await answer_cached(request, ask_period(request, PeriodParameters), _experience)
+
+
+async def _experience(asked: AskedPeriod[PeriodParameters]) -> Any:
     span = bounds(asked.period)
     scores, worst, emotions = await asked.queries.rows_of_all(
         [
@@ -129,18 +138,16 @@ async def experience(request: web.Request) -> web.Response:
         ]
     )
     score = scores[0]
-    return data_answer(
-        {
-            "mean": score["score"],
-            "sessions": score["closed_sessions"],
-            "distribution": {name: score[name] for name in ("good", "fair", "poor")},
-            "worst_pages": [dict(row) for row in worst],
-            "emotions": [
-                {"date": day.isoformat(), "emotions": _emotions(emotions, day)}
-                for day in days_of_period(asked.period)
-            ],
-        }
-    )
+    return {
+        "mean": score["score"],
+        "sessions": score["closed_sessions"],
+        "distribution": {name: score[name] for name in ("good", "fair", "poor")},
+        "worst_pages": [dict(row) for row in worst],
+        "emotions": [
+            {"date": day.isoformat(), "emotions": _emotions(emotions, day)}
+            for day in days_of_period(asked.period)
+        ],
+    }
 
 
 def _emotions(rows: Sequence[Row], day: date) -> dict[str, int]:

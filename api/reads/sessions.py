@@ -10,11 +10,11 @@ from aiohttp import web
 
 from api.access import Access
 from api.answers import data_answer, time_text
+from api.cursor import ANY_PLACE, Cursor, decode_cursor
 from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters
 from api.project_queries import ProjectQueries, bounds
 from api.reads.asking import AskedPeriod, ask, ask_period, id_of_path, not_found, optional
-from api.reads.cursors import Cursor, decode_cursor
 from api.reads.session_models import (
     ROWS_BY_PAGE_MAX,
     SECONDS_MAX,
@@ -23,6 +23,7 @@ from api.reads.session_models import (
     TimelineParameters,
 )
 from api.reads.session_pages import seen_pages
+from api.reads.session_rows import AT_FIRST, after_row, session_rows
 from api.services import Row
 
 # Page views, exits and scrolls of one session: more are left out of its pages.
@@ -55,18 +56,14 @@ async def sessions(request: web.Request) -> web.Response:
     asked = ask_period(request, SessionsParameters)
     given = asked.parameters
     list_name = f"sessions-{given.sort}-{given.order}"
-    cursor = decode_cursor(given.cursor, list_name)
-    rows = await asked.queries.rows(
-        "sessions_list",
-        {
-            **session_filters(asked),
-            "sort": given.sort,
-            "direction": 1 if given.order == "asc" else -1,
-            "cursor_place": cursor.place if cursor else 0,
-            "cursor_id": cursor.row_id if cursor else "",
-            "limit": given.per_page + 1,
-        },
-    )
+    cursor = decode_cursor(given.cursor, list_name, ANY_PLACE)
+    chosen = {
+        **session_filters(asked),
+        "sort": given.sort,
+        "direction": 1 if given.order == "asc" else -1,
+    }
+    after = after_row(cursor.place, cursor.row_id) if cursor else AT_FIRST
+    rows = await session_rows(asked.queries, chosen, after, given.per_page + 1)
     page = rows[: given.per_page]
     following = None
     if len(rows) > len(page):

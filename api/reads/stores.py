@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from api.reads.answer_cache import AnswerCache
 from api.reads.commands import Commands
 from api.reads.jobs import Jobs
 from api.reads.sql_runner import SqlRunner
@@ -17,7 +18,7 @@ from connectors.project_settings import ProjectSettingsReader
 
 @dataclass(frozen=True, slots=True)
 class ReadStores:
-    """One instance a process."""
+    """One instance a process. Without `answers` each answer is made anew."""
 
     error_groups: ErrorGroups
     live: LiveFigures
@@ -25,3 +26,4 @@ class ReadStores:
     commands: Commands
     jobs: Jobs
     sql: SqlRunner
+    answers: AnswerCache | None = None

@@ -1,12 +1,13 @@
 -- Sessions that began in a period and pass all filters, one page at a time.
 -- A filter that is empty does not filter; `path` is a page the session saw, a trailing * means all
 -- pages below. `place` is what the list is sorted by, negated where it goes down: the next page
--- starts after the last row's (place, id); pass '' as cursor_id for the first page.
+-- starts after the last row's (place, id); pass '' as cursor_id for the first page. A session whose
+-- start was moved is listed at its former start as well: ask session_starts_now which one holds.
 WITH
     fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
     fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
 SELECT
-    toString(sessions.session_id) AS id,
+    toString(session_starts.session_id) AS id,
     user_id,
     anonymous_id,
     toUnixTimestamp64Milli(started_at) AS started_at_ms,
@@ -35,9 +36,18 @@ SELECT
         {sort:String} = 'events', toInt64(event_count),
         toUnixTimestamp64Milli(started_at)
     ) AS place
-FROM sessions FINAL
+FROM session_starts FINAL
 WHERE project_id = {project_id:String}
   AND started_at >= period_start AND started_at < period_end
+  -- How far a list in the order of starts has come already.
+  AND (
+      {cursor_id:String} = '' OR {sort:String} IN ('duration', 'events') OR {direction:Int64} = 1
+      OR started_at <= fromUnixTimestamp64Milli(-{cursor_place:Int64}, 'UTC')
+  )
+  AND (
+      {cursor_id:String} = '' OR {sort:String} IN ('duration', 'events') OR {direction:Int64} = -1
+      OR started_at >= fromUnixTimestamp64Milli({cursor_place:Int64}, 'UTC')
+  )
   AND ({has_error:String} = '' OR has_error = ({has_error:String} = 'true'))
   AND ({has_rage_click:String} = '' OR has_rage_click = ({has_rage_click:String} = 'true'))
   AND ({has_dead_click:String} = '' OR has_dead_click = ({has_dead_click:String} = 'true'))
@@ -51,7 +61,7 @@ WHERE project_id = {project_id:String}
   AND duration_ms BETWEEN {min_duration_ms:UInt64} AND {max_duration_ms:UInt64}
   AND (
       {path:String} = ''
-      OR sessions.session_id IN (
+      OR session_starts.session_id IN (
           SELECT events.session_id
           FROM events
           WHERE {path:String} != ''
@@ -67,9 +77,9 @@ WHERE project_id = {project_id:String}
   )
   AND (
       {cursor_id:String} = ''
-      OR (place, sessions.session_id) > ({cursor_place:Int64}, toUUIDOrZero({cursor_id:String}))
+      OR (place, session_starts.session_id) > ({cursor_place:Int64}, toUUIDOrZero({cursor_id:String}))
   )
-ORDER BY place, sessions.session_id
+ORDER BY place, session_starts.session_id
 LIMIT {limit:UInt32}
--- A session never changes its partition.
+-- The partition is a function of the start, which is part of the key.
 SETTINGS do_not_merge_across_partitions_select_final = 1

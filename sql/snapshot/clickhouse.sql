@@ -662,6 +662,180 @@ GROUP BY
     date,
     device_type;
 
+CREATE TABLE session_quarters
+(
+    `project_id` String,
+    `quarter` DateTime('UTC'),
+    `session_id` UUID,
+    `anonymous_id` String,
+    `user_id` String,
+    `browser` LowCardinality(String),
+    `device_type` LowCardinality(String),
+    `country` LowCardinality(String),
+    `country_code` LowCardinality(String),
+    `event_count` SimpleAggregateFunction(sum, UInt64),
+    `page_views` SimpleAggregateFunction(sum, UInt64),
+    `first_source` SimpleAggregateFunction(min, Tuple(
+        DateTime64(3, 'UTC'),
+        String)),
+    `changed_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `retain_days` SimpleAggregateFunction(max, UInt32)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(quarter)
+ORDER BY (project_id, quarter, session_id, anonymous_id, user_id, browser, device_type, country, country_code)
+TTL toDate(quarter) + toIntervalDay(least(if(retain_days = 0, 90, retain_days), 730))
+SETTINGS non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW session_quarters_mv TO session_quarters
+(
+    `project_id` String,
+    `quarter` DateTime('UTC'),
+    `session_id` UUID,
+    `anonymous_id` String,
+    `user_id` String,
+    `browser` LowCardinality(String),
+    `device_type` LowCardinality(String),
+    `country` LowCardinality(String),
+    `country_code` LowCardinality(String),
+    `event_count` UInt64,
+    `page_views` UInt64,
+    `first_source` Tuple(
+        DateTime64(3, 'UTC'),
+        String),
+    `changed_at` DateTime64(3, 'UTC'),
+    `retain_days` UInt32
+)
+AS SELECT
+    project_id,
+    toStartOfFifteenMinutes(timestamp) AS quarter,
+    session_id,
+    anonymous_id,
+    user_id,
+    browser,
+    device_type,
+    country,
+    country_code,
+    count() AS event_count,
+    countIf(event_type = 'page_view') AS page_views,
+    min((if((utm_source != '') OR (referrer_domain != ''), timestamp, toDateTime64('2299-12-31', 3, 'UTC')), if(utm_source != '', toString(utm_source), referrer_domain))) AS first_source,
+    max(ingested_at) AS changed_at,
+    max(if(events.retain_days = 0, 90, events.retain_days)) AS retain_days
+FROM events
+GROUP BY
+    project_id,
+    quarter,
+    session_id,
+    anonymous_id,
+    user_id,
+    browser,
+    device_type,
+    country,
+    country_code;
+
+CREATE TABLE session_starts
+(
+    `project_id` String,
+    `started_at` DateTime64(3, 'UTC'),
+    `session_id` UUID,
+    `ended_at` DateTime64(3, 'UTC'),
+    `user_id` String,
+    `anonymous_id` String,
+    `duration_ms` UInt64,
+    `entry_url` String,
+    `exit_url` String,
+    `page_count` UInt32,
+    `event_count` UInt32,
+    `has_error` Bool,
+    `has_rage_click` Bool,
+    `has_dead_click` Bool,
+    `has_replay` Bool,
+    `is_bounce` Bool,
+    `is_closed` Bool,
+    `converted` Bool,
+    `experience_score` Nullable(Int32),
+    `browser` LowCardinality(String),
+    `os` LowCardinality(String),
+    `device_type` LowCardinality(String),
+    `country` LowCardinality(String),
+    `country_code` LowCardinality(String),
+    `city` LowCardinality(String),
+    `utm_source` LowCardinality(String),
+    `revision` UInt64,
+    `retain_days` UInt32,
+    `ingested_at` DateTime64(3, 'UTC'),
+    INDEX ended_at_minmax ended_at TYPE minmax GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(revision)
+PARTITION BY toYYYYMM(started_at)
+ORDER BY (project_id, started_at, session_id)
+TTL toDate(started_at) + toIntervalDay(least(if(retain_days = 0, 365, retain_days), 730))
+SETTINGS non_replicated_deduplication_window = 10000, index_granularity = 1024;
+
+CREATE MATERIALIZED VIEW session_starts_mv TO session_starts
+(
+    `project_id` String,
+    `started_at` DateTime64(3, 'UTC'),
+    `session_id` UUID,
+    `ended_at` DateTime64(3, 'UTC'),
+    `user_id` String,
+    `anonymous_id` String,
+    `duration_ms` UInt64,
+    `entry_url` String,
+    `exit_url` String,
+    `page_count` UInt32,
+    `event_count` UInt32,
+    `has_error` Bool,
+    `has_rage_click` Bool,
+    `has_dead_click` Bool,
+    `has_replay` Bool,
+    `is_bounce` Bool,
+    `is_closed` Bool,
+    `converted` Bool,
+    `experience_score` Nullable(Int32),
+    `browser` LowCardinality(String),
+    `os` LowCardinality(String),
+    `device_type` LowCardinality(String),
+    `country` LowCardinality(String),
+    `country_code` LowCardinality(String),
+    `city` LowCardinality(String),
+    `utm_source` LowCardinality(String),
+    `revision` UInt64,
+    `retain_days` UInt32,
+    `ingested_at` DateTime64(3, 'UTC')
+)
+AS SELECT
+    project_id,
+    started_at,
+    session_id,
+    ended_at,
+    user_id,
+    anonymous_id,
+    duration_ms,
+    entry_url,
+    exit_url,
+    page_count,
+    event_count,
+    has_error,
+    has_rage_click,
+    has_dead_click,
+    has_replay,
+    is_bounce,
+    is_closed,
+    converted,
+    experience_score,
+    browser,
+    os,
+    device_type,
+    country,
+    country_code,
+    city,
+    utm_source,
+    revision,
+    retain_days,
+    ingested_at
+FROM sessions;
+
 CREATE TABLE sessions
 (
     `session_id` UUID,

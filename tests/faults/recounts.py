@@ -74,6 +74,30 @@ RECOUNTS = (
         ),
     ),
     Recount(
+        "session_quarters",
+        (
+            ("project_id", "project_id"),
+            ("quarter", "toStartOfFifteenMinutes(timestamp)"),
+            ("session_id", "session_id"),
+            ("anonymous_id", "anonymous_id"),
+            ("user_id", "user_id"),
+            ("browser", "browser"),
+            ("device_type", "device_type"),
+            ("country", "country"),
+            ("country_code", "country_code"),
+        ),
+        (
+            ("sum(event_count)", "count()"),
+            ("sum(page_views)", "countIf(event_type = 'page_view')"),
+            (
+                "nullIf(min(first_source).2, '')",
+                "nullIf(argMinIf(if(utm_source != '', toString(utm_source), referrer_domain), "
+                "(timestamp, if(utm_source != '', toString(utm_source), referrer_domain)), "
+                "utm_source != '' OR referrer_domain != ''), '')",
+            ),
+        ),
+    ),
+    Recount(
         "page_performance",
         (
             ("project_id", "project_id"),

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
+from api.reads.answer_cache import AnswerCache
 from api.reads.commands import GosightCommands
 from api.reads.jobs import Jobs
 from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
+from connectors.answer_store import RedisAnswerStore
 from connectors.database import Database
 from connectors.error_groups import PostgresErrorGroups
 from connectors.job_book import RedisJobBook
@@ -27,7 +29,8 @@ async def read_stores(
 ) -> AsyncIterator[ReadStores]:
     """All of them; what they opened themselves is closed."""
     analysts = ClickHouseSqlRunner(databases.clickhouse_url)
-    jobs = Jobs(RedisJobBook(redis), lambda: time.time_ns() // 1_000_000)
+    jobs = Jobs(RedisJobBook(redis), _now_ms)
+    answers = AnswerCache(RedisAnswerStore(redis), _now_ms)
     environ = {"CLICKHOUSE_URL": databases.clickhouse_url, "DATABASE_URL": databases.database_url}
     try:
         yield ReadStores(
@@ -37,7 +40,13 @@ async def read_stores(
             commands=GosightCommands(environ),
             jobs=jobs,
             sql=analysts,
+            answers=answers,
         )
     finally:
         await jobs.close()
+        await answers.close()
         analysts.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

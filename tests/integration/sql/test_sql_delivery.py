@@ -24,6 +24,7 @@ MINUTE_S = int(time.time()) // 60 * 60 - 3_600
 COUNTED = {
     "events": "count()",
     "events_hourly": "sum(event_count)",
+    "session_quarters": "sum(event_count)",
     "page_performance": "sum(view_count)",
     "click_heatmap": "sum(click_count)",
     "element_clicks": "sum(click_count)",

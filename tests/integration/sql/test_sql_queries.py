@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from statistics import mean
 from typing import Any
@@ -94,15 +94,58 @@ def test_overview_of_nothing_is_zero(client: Client, traffic: Traffic) -> None:
     assert answers(client, "overview_summary", **PERIOD | {"project_id": "nobody"}) == [zeros]
 
 
-@pytest.mark.parametrize("timezone", ["UTC", "Asia/Ho_Chi_Minh", "America/St_Johns"])
-def test_overview_by_day(client: Client, traffic: Traffic, timezone: str) -> None:
-    """Days begin where they do in the zone asked for."""
+# Edges within quarters of an hour, and edges between them.
+PERIODS = {
+    "uneven": PERIOD,
+    "one quarter": PERIOD | {"end_ms": PERIOD["start_ms"] + 60_000},
+    "whole quarters": PERIOD | {"start_ms": PERIOD["start_ms"] - 7, "end_ms": PERIOD["end_ms"] - 1},
+}
+
+
+def visits(rows: list[Row]) -> dict[str, int]:
+    """What overview_visits counts of some rows."""
+    counted = summary(rows)
+    return {name: counted[name] for name in ("events", "page_views", "sessions", "visitors")}
+
+
+def both_periods(traffic: Traffic, period: Mapping[str, Any]) -> dict[int, list[Row]]:
+    """The project's rows of a period (1) and of the equally long one before (0)."""
+    start, end = period["start_ms"], period["end_ms"]
+    found: dict[int, list[Row]] = {0: [], 1: []}
+    for row in traffic.of_project(PROJECT):
+        at = ms(row["timestamp"])
+        if 2 * start - end <= at < end:
+            found[int(at >= start)].append(row)
+    return found
+
+
+def overview_visits(client: Client, kind: str, period: Mapping[str, Any], timezone: str) -> Any:
+    """Rows of a kind."""
+    before_ms = 2 * period["start_ms"] - period["end_ms"]
+    rows = answers(client, "overview_visits", **period, before_ms=before_ms, timezone=timezone)
+    return [row for row in rows if row["kind"] == kind]
+
+
+@pytest.mark.parametrize(
+    "timezone", ["UTC", "Asia/Ho_Chi_Minh", "America/St_Johns", "Asia/Katmandu"]
+)
+@pytest.mark.parametrize("name", PERIODS)
+def test_overview_visits_by_day(client: Client, traffic: Traffic, timezone: str, name: str) -> None:
+    """Both periods to the millisecond; days begin where they do in the zone asked for."""
     zone = ZoneInfo(timezone)
-    days: defaultdict[date, list[Row]] = defaultdict(list)
-    for row in in_period(traffic):
-        days[row["timestamp"].astimezone(zone).date()].append(row)
-    found = answers(client, "overview_by_day", **PERIOD, timezone=timezone)
-    assert found == [{"day": day} | summary(days[day]) for day in sorted(days)]
+    totals, days = [], []
+    for is_now, rows in both_periods(traffic, PERIODS[name]).items():
+        by_day: defaultdict[date, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_day[row["timestamp"].astimezone(zone).date()].append(row)
+        totals += [{"is_now": is_now} | visits(rows)] if rows else []
+        days += [
+            {"is_now": is_now, "day": day} | visits(found) for day, found in sorted(by_day.items())
+        ]
+    figures = ("events", "page_views", "sessions", "visitors")
+    for kind, keys, expected in (("total", ("is_now",), totals), ("day", ("is_now", "day"), days)):
+        found = overview_visits(client, kind, PERIODS[name], timezone)
+        assert [{key: row[key] for key in (*keys, *figures)} for row in found] == expected
 
 
 @pytest.mark.parametrize("limit", [3, 100])
@@ -134,7 +177,7 @@ def test_top_pages(client: Client, traffic: Traffic, limit: int) -> None:
         ("country", ("country", "country_code"), ("country_name", "code")),
     ],
 )
-def test_overview_kinds(
+def test_overview_visits_by_kind(
     client: Client, traffic: Traffic, kind: str, columns: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
     """Browsers, devices and countries by sessions."""
@@ -147,15 +190,16 @@ def test_overview_kinds(
         for rows in by(in_period(traffic), *columns).values()
     ]
     expected.sort(key=lambda row: (-int(row["sessions"]), *(str(row[name]) for name in names)))
-    found = [row for row in answers(client, "overview_kinds", **PERIOD) if row["kind"] == kind]
+    found = overview_visits(client, kind, PERIOD, "UTC")
     figures = (*names, "sessions", "visitors")
     assert [{name: row[name] for name in figures} for row in found] == expected
 
 
-def test_top_referrers(client: Client, traffic: Traffic) -> None:
+@pytest.mark.parametrize("period", PERIODS.values(), ids=PERIODS)
+def test_top_referrers(client: Client, traffic: Traffic, period: Mapping[str, Any]) -> None:
     """One source a session: the first named, the campaign before the site; Google by its name."""
     sources: Counter[str] = Counter()
-    for rows in by(in_period(traffic), "session_id").values():
+    for rows in by(both_periods(traffic, period)[1], "session_id").values():
         named = [
             (row["timestamp"], row["utm_source"] or row["referrer_domain"])
             for row in rows
@@ -167,8 +211,8 @@ def test_top_referrers(client: Client, traffic: Traffic) -> None:
         {"source": source, "sessions": sources[source]}
         for source in sorted(sources, key=lambda one: (-sources[one], one))
     ]
-    assert answers(client, "top_referrers", **PERIOD, limit=10) == expected
-    assert len(expected) == 4
+    assert answers(client, "top_referrers", **period, limit=10) == expected
+    assert len(expected) == 4 or period is PERIODS["one quarter"]
 
 
 def test_hourly_table(client: Client, traffic: Traffic) -> None:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.integration
 TARGETS = (
     "events",
     "events_hourly",
+    "session_quarters",
     "page_performance",
     "click_heatmap",
     "element_clicks",

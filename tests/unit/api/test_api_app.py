@@ -28,9 +28,7 @@ EXPIRED_KEY = "gs_api_" + "e" * 32
 REVOKED_KEY = "gs_api_" + "x" * 32
 PATH = f"/api/v1/projects/{PROJECT}"
 SUMMARY = {"events": 40, "sessions": 4, "users": 1, "visitors": 3, "page_views": 12}
-EMPTY = dict.fromkeys(SUMMARY, 0)
 ONE_ROW: dict[str, Row] = {
-    "overview_people": {"users": 2},
     "overview_closed": {
         "is_now": 1,
         "closed_sessions": 4,
@@ -58,7 +56,11 @@ class MemoryQueries:
     """Twin of the ClickHouse runner: rows by query name, and a record of what was asked."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Sequence[Row]] = {"freshness": [FRESH]}
+        self.answers: dict[str, Sequence[Row]] = {
+            "freshness": [FRESH],
+            "overview_visits": [{"kind": "total", "is_now": 1, **SUMMARY}],
+            "overview_people": [{"is_now": 0, "users": 2}, {"is_now": 1, "users": 2}],
+        }
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
         self.fault: Exception | None = None
 
@@ -68,7 +70,7 @@ class MemoryQueries:
         if self.fault is not None:
             raise self.fault
         if query == "overview_summary":
-            return [SUMMARY if parameters["end_ms"] > NOW_MS else EMPTY]
+            return [SUMMARY]
         if query in ONE_ROW:
             return [ONE_ROW[query]]
         return self.answers.get(query, [])
@@ -222,8 +224,9 @@ async def test_every_query_is_bound_to_the_project() -> None:
 async def test_overview_has_counts_changes_and_freshness() -> None:
     """Counts come with their change; a period that had nothing before has no change."""
     world = World()
-    world.queries.answers["overview_kinds"] = [
-        {"kind": "browser", "browser_name": "", "sessions": 2, "visitors": 1}
+    world.queries.answers["overview_visits"] = [
+        {"kind": "browser", "is_now": 1, "browser_name": "", "sessions": 2, "visitors": 1},
+        {"kind": "total", "is_now": 1, **SUMMARY},
     ]
     _, document, _ = await world.get(f"{PATH}/overview?top=3")
     data = document["data"]

@@ -1,4 +1,4 @@
-"""Pieces of the reads that need no store: cursors, pages of a session."""
+"""Pieces of the reads that need no store: pages of a session, days, widths."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from api.errors import ApiError
 from api.period import Period
-from api.reads.cursors import Cursor, decode_cursor
 from api.reads.days import filled
 from api.reads.errors import status_of
 from api.reads.heatmaps import width_range
@@ -23,30 +19,6 @@ from connectors.error_groups import Decision
 from schemas.records import RETENTION_DAYS_MAX
 
 ID = "0b8f6f5e-5d1c-4b57-9a3e-7d8a4d1c2f10"
-
-
-@given(st.integers(-(2**63) + 1, 2**63 - 1), st.uuids())
-def test_a_cursor_comes_back(place: int, row_id: Any) -> None:
-    """Whatever number a list is sorted by, negative ones too."""
-    cursor = Cursor("sessions-started_at-desc", place, str(row_id))
-    assert decode_cursor(cursor.encode(), "sessions-started_at-desc") == cursor
-
-
-@given(st.text(max_size=80))
-def test_any_other_text_is_refused(text: str) -> None:
-    """Never anything but a validation error."""
-    with pytest.raises(ApiError):
-        decode_cursor(text, "sessions")
-
-
-def test_a_cursor_of_another_list_is_refused() -> None:
-    """A place means nothing in a list that is sorted otherwise."""
-    text = Cursor("timeline", 5, ID).encode()
-    with pytest.raises(ApiError):
-        decode_cursor(text, "insights")
-    with pytest.raises(ApiError):
-        decode_cursor(Cursor("timeline", 2**63, ID).encode(), "timeline")
-    assert decode_cursor(None, "timeline") is None
 
 
 def row(
