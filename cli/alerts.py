@@ -82,8 +82,8 @@ def sample(rule_id: RuleId, data: Data = DEFAULT_DATA, as_json: Json = False) ->
     Nothing of it is in the history, and no cooldown begins. A channel that was switched off because
     it kept failing, and takes the sample, is on again.
     """
-    from cli.alert_store import UnknownRuleError
     from cli.alert_test import try_channels
+    from connectors.alert_book import UnknownRuleError
 
     with told_plainly():
         try:
@@ -123,10 +123,10 @@ def simulate(
     """
     from cli.alert_report import print_simulation
     from cli.alert_simulation import TooMuchHistoryError, rule_to_try, run_simulation
-    from cli.alert_store import UnknownRuleError
     from cli.period import BadPeriodError, period_ms
     from cli.project_history import project_history, shown_progress
     from cli.project_store import NotFoundError
+    from connectors.alert_book import UnknownRuleError
     from schemas.alert_rules import RuleError
 
     with told_plainly():
@@ -162,7 +162,8 @@ def mute(
     as_json: Json = False,
 ) -> None:
     """Send nothing of a rule for a while; what fires meanwhile is in the history as suppressed."""
-    from cli.alert_store import UnknownRuleError, mute_rule
+    from cli.alert_store import mute_rule
+    from connectors.alert_book import UnknownRuleError
 
     with told_plainly():
         try:
@@ -183,7 +184,8 @@ def rotate_secret(
     as_json: Json = False,
 ) -> None:
     """Give each webhook of a rule a new secret; both sign for a day, or until --finish."""
-    from cli.alert_store import OLD_SECRET_HOURS, UnknownRuleError, rotate
+    from cli.alert_store import rotate
+    from connectors.alert_book import OLD_SECRET_HOURS, UnknownRuleError
 
     with told_plainly():
         try:
