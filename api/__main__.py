@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from api.accounts.key_caches import KeyCaches
 from api.accounts.passwords import Passwords
 from api.accounts.services import AccountOptions, AccountServices
+from api.alerts.services import AlertServices
 from api.app import create_app
 from api.auth_tokens import TokenSigner
 from api.clickhouse_runner import ClickHouseRunner
@@ -37,6 +38,7 @@ from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
 from api.services import Services
 from api.settings import ApiSettings
+from connectors.alert_book import AlertBook
 from connectors.database import Database
 from connectors.error_groups import PostgresErrorGroups
 from connectors.errors import RetryableError
@@ -44,6 +46,7 @@ from connectors.job_book import RedisJobBook
 from connectors.keys import KeyStore
 from connectors.live_figures import RedisLiveFigures
 from connectors.log_capture import own_process_logs
+from connectors.outbound_guard import OutboundGuard
 from connectors.postgres import Pool, PostgresKeySource, connect_postgres
 from connectors.project_settings import PostgresProjectSettings
 from connectors.redis import RedisKeyCache, RedisTokenBuckets, connect_redis
@@ -98,6 +101,10 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
             commands=GosightCommands(settings.command_environ()),
             jobs=jobs,
             sql=analysts,
+        ),
+        alerts=AlertServices(
+            book=AlertBook(Database(pool), OutboundGuard(settings.allowed_networks()), now_ms),
+            senders=GosightCommands(settings.sender_environ()),
         ),
     )
     accounts = build_accounts(settings, account_pool, redis)

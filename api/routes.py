@@ -10,6 +10,7 @@ from __future__ import annotations
 from api import openapi_handlers, service_handlers
 from api.access import Access
 from api.accounts.routes import ACCOUNT_ROUTES
+from api.alerts.routes import ALERT_ROUTES
 from api.events_handler import events
 from api.ledger_handler import ledger
 from api.openapi import OPENAPI_PATH
@@ -30,5 +31,6 @@ DATA_ROUTES: tuple[Route, ...] = (
     Route("GET", PROJECT + "/ledger", ledger, Access.VIEWER),
     Route("GET", PROJECT + "/events", events, Access.VIEWER),
     *READ_ROUTES,
+    *ALERT_ROUTES,
 )
 ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)

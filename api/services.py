@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from api.alerts.services import AlertServices
 from api.reads.stores import ReadStores
 from schemas.records import ProjectKey
 
@@ -46,7 +47,8 @@ class Services:
 
     `checks` maps a dependency's name to a probe that raises `ConnectorError` when it is unusable;
     those named in `vital` make the process unready. `now_ms` is the wall clock. Without `reads` the
-    calls that need one of those stores are answered as if it were down.
+    calls that need one of those stores are answered as if it were down; without `alerts` those
+    about alerts.
     """
 
     queries: QueryRunner
@@ -55,6 +57,7 @@ class Services:
     vital: frozenset[str]
     now_ms: Callable[[], int]
     reads: ReadStores | None = None
+    alerts: AlertServices | None = None
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -84,6 +84,12 @@ async def make_estate(world: World) -> Estate:
         is_shared=True,
     )
     note = await made(f"{path}/notes", people[Access.MEMBER], content=mark, note_date="2026-11-20")
+    alert = await made(
+        f"{path}/alerts",
+        name=mark,
+        condition={"metric": "errors", "threshold": 5, "window": "5m"},
+        channels=[{"type": "webhook", "url": f"https://127.0.0.1/{mark}"}],
+    )
     page = await made(f"{path}/public-dashboard", method="PUT", enabled=True)
     tokens = {
         f"token {scope}": (await made("/me/api-tokens", name=scope, scopes=[scope]))["token"]
@@ -100,6 +106,7 @@ async def make_estate(world: World) -> Estate:
             "invitation_id": invitation["invitation"]["id"],
             "filter_id": saved["id"],
             "note_id": note["id"],
+            "alert_id": alert["id"],
             "slug": page["slug"],
             "token_id": token["id"],
             "login_id": login["id"],
