@@ -42,6 +42,7 @@ from connectors.alert_book import AlertBook
 from connectors.database import Database
 from connectors.error_groups import PostgresErrorGroups
 from connectors.errors import RetryableError
+from connectors.goal_book import GoalBook
 from connectors.job_book import RedisJobBook
 from connectors.keys import KeyStore
 from connectors.live_figures import RedisLiveFigures
@@ -106,6 +107,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
             book=AlertBook(Database(pool), OutboundGuard(settings.allowed_networks()), now_ms),
             senders=GosightCommands(settings.sender_environ()),
         ),
+        goals=GoalBook(Database(pool)),
     )
     accounts = build_accounts(settings, account_pool, redis)
     web_runner = web.AppRunner(

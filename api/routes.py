@@ -12,6 +12,7 @@ from api.access import Access
 from api.accounts.routes import ACCOUNT_ROUTES
 from api.alerts.routes import ALERT_ROUTES
 from api.events_handler import events
+from api.goals.routes import GOAL_ROUTES
 from api.ledger_handler import ledger
 from api.openapi import OPENAPI_PATH
 from api.read_routes import READ_ROUTES
@@ -32,5 +33,6 @@ DATA_ROUTES: tuple[Route, ...] = (
     Route("GET", PROJECT + "/events", events, Access.VIEWER),
     *READ_ROUTES,
     *ALERT_ROUTES,
+    *GOAL_ROUTES,
 )
 ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)

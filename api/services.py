@@ -13,6 +13,7 @@ from aiohttp import web
 
 from api.alerts.services import AlertServices
 from api.reads.stores import ReadStores
+from connectors.goal_book import GoalBook
 from schemas.records import ProjectKey
 
 Row = Mapping[str, Any]
@@ -47,8 +48,8 @@ class Services:
 
     `checks` maps a dependency's name to a probe that raises `ConnectorError` when it is unusable;
     those named in `vital` make the process unready. `now_ms` is the wall clock. Without `reads` the
-    calls that need one of those stores are answered as if it were down; without `alerts` those
-    about alerts.
+    calls that need one of those stores are answered as if it were down; without `alerts` or `goals`
+    those about them.
     """
 
     queries: QueryRunner
@@ -58,6 +59,7 @@ class Services:
     now_ms: Callable[[], int]
     reads: ReadStores | None = None
     alerts: AlertServices | None = None
+    goals: GoalBook | None = None
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

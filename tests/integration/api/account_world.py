@@ -20,6 +20,7 @@ from api.clickhouse_runner import ClickHouseRunner
 from api.rate_limits import RateLimits
 from api.services import Services
 from connectors.database import Database
+from connectors.goal_book import GoalBook
 from connectors.keys import KeyStore
 from connectors.memory import MemoryTokenBuckets
 from connectors.postgres import PostgresKeySource, connect_postgres
@@ -182,6 +183,7 @@ async def account_world(
                 alerts=alert_services(
                     databases, pool, senders=senders, now_ms=lambda: clock.now_ms
                 ),
+                goals=GoalBook(Database(pool)),
             )
             server = TestServer(create_app(services, accounts))
             async with TestClient(server) as client:
