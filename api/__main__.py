@@ -44,6 +44,7 @@ from connectors.error_groups import PostgresErrorGroups
 from connectors.errors import RetryableError
 from connectors.goal_book import GoalBook
 from connectors.job_book import RedisJobBook
+from connectors.key_uses import KeyUses
 from connectors.keys import KeyStore
 from connectors.live_figures import RedisLiveFigures
 from connectors.log_capture import own_process_logs
@@ -88,6 +89,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
 
     analysts = ClickHouseSqlRunner(settings.clickhouse_url)
     jobs = Jobs(RedisJobBook(redis), now_ms)
+    key_uses = KeyUses(Database(pool))
     services = Services(
         queries=runner,
         keys=keys,
@@ -108,6 +110,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
             senders=GosightCommands(settings.sender_environ()),
         ),
         goals=GoalBook(Database(pool)),
+        count_use=key_uses.count,
     )
     accounts = build_accounts(settings, account_pool, redis)
     web_runner = web.AppRunner(
@@ -118,6 +121,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         site = web.TCPSite(web_runner, settings.listen_host, settings.http_port)
         await site.start()
         get_logger().info("api_started", port=settings.http_port)
+        key_uses.start()
         watches = [
             asyncio.create_task(watch_event_loop()),
             asyncio.create_task(watch_ledger(services)),
@@ -132,6 +136,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         runner.close()
         accounts.passwords.close()
         await accounts.key_caches.close()
+        await key_uses.close()
         analysts.close()
         await redis.aclose()
         await account_pool.close()

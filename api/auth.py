@@ -133,6 +133,7 @@ async def _identify(request: web.Request, project_id: str) -> _Identity:
     text = _presented(request)
     if text.startswith("gs_"):
         key = await _find_key(services.keys, text, services.now_ms())
+        services.count_use(key.key_hash)
         role = _role_of(key) if key.project_id == project_id else None
         return _Identity(f"key {key.key_hash}", role, timezone=_zone_of(key))
     if accounts is None or "X-GoSight-Key" in request.headers:

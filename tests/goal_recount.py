@@ -47,13 +47,20 @@ def furthest(events: Sequence[Row], steps: Sequence[Step], hours: int, now: Reco
     return best
 
 
-def funnel(now: Recount, steps: Sequence[Step], hours: int, group: str = "") -> Any:
-    """The report as the API answers it."""
+def people_of(now: Recount) -> list[list[Row]]:
+    """All events of each person, in order; the period has no part in it."""
     by_person = grouped(now.scenes.events, lambda row: now.person(row) or row["session_id"])
-    chains = []
-    for rows in by_person.values():
-        ordered = sorted(rows, key=lambda row: (row["timestamp"], row["event_id"]))
-        chains.append(furthest(ordered, steps, hours, now))
+    return [
+        sorted(rows, key=lambda row: (row["timestamp"], row["event_id"]))
+        for rows in by_person.values()
+    ]
+
+
+def funnel(
+    people: Sequence[Sequence[Row]], now: Recount, steps: Sequence[Step], hours: int, group: str
+) -> Any:
+    """The report as the API answers it."""
+    chains = [furthest(events, steps, hours, now) for events in people]
     chains = [chain for chain in chains if chain]
     found: dict[str, Any] = {"steps": reached(chains, len(steps)), "groups": []}
     if group:

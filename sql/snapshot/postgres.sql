@@ -159,6 +159,7 @@ CREATE TABLE api_keys (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone,
     last_used_at timestamp with time zone,
+    request_count bigint DEFAULT 0 NOT NULL,
     CONSTRAINT api_keys_burst_check CHECK ((burst > 0)),
     CONSTRAINT api_keys_key_hash_check CHECK (((key_hash)::text ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),

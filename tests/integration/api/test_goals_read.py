@@ -12,7 +12,7 @@ import pytest
 
 from connectors.clickhouse import connect, insert_arrow
 from connectors.goal_book import GOALS_MAX
-from tests.goal_recount import Step, conversions, funnel
+from tests.goal_recount import Step, conversions, funnel, people_of
 from tests.integration.api.account_world import World
 from tests.integration.api.conftest import SceneShop
 from tests.integration.api.reading import Reader
@@ -45,6 +45,8 @@ async def made(reader: Reader, shop: SceneShop, what: str, **body: Any) -> str:
 async def test_every_number_of_funnels(reader: Reader, scene_shop: SceneShop, zone: str) -> None:
     """People, shares and times, of all and by group, for days of either zone."""
     depths = set()
+    (*_, whole) = spans(reader, zone)
+    people = people_of(Recount(reader.scenes, whole))
     for hours, steps in FUNNELS:
         body = {"name": "Way", "steps": list(steps), "time_window_hours": hours}
         funnel_id = await made(reader, scene_shop, "funnels", **body)
@@ -53,7 +55,7 @@ async def test_every_number_of_funnels(reader: Reader, scene_shop: SceneShop, zo
             for group in ("", "utm_source", "device_type"):
                 asked = {"group": group} if group else {}
                 found = await reader.get(f"funnels/{funnel_id}/report", **span.query, **asked)
-                assert found == funnel(now, steps, hours, group), (span, group)
+                assert found == funnel(people, now, steps, hours, group), (span, group)
                 depths.add(sum(step["visitors"] > 0 for step in found["steps"]))
     assert {0, 1, 2, 3, 4} <= depths
 
