@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from api.accounts.key_caches import KeyCaches
 from api.accounts.passwords import Passwords
 from api.accounts.services import AccountOptions, AccountServices
+from api.alerts.services import AlertServices
 from api.app import create_app
 from api.auth_tokens import TokenSigner
 from api.clickhouse_runner import ClickHouseRunner
@@ -38,14 +39,18 @@ from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
 from api.services import Services
 from api.settings import ApiSettings
+from connectors.alert_book import AlertBook
 from connectors.answer_store import RedisAnswerStore
 from connectors.database import Database
 from connectors.error_groups import PostgresErrorGroups
 from connectors.errors import RetryableError
+from connectors.goal_book import GoalBook
 from connectors.job_book import RedisJobBook
+from connectors.key_uses import KeyUses
 from connectors.keys import KeyStore
 from connectors.live_figures import RedisLiveFigures
 from connectors.log_capture import own_process_logs
+from connectors.outbound_guard import OutboundGuard
 from connectors.postgres import Pool, PostgresKeySource, connect_postgres
 from connectors.project_settings import PostgresProjectSettings
 from connectors.redis import RedisKeyCache, RedisTokenBuckets, connect_redis
@@ -87,6 +92,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     analysts = ClickHouseSqlRunner(settings.clickhouse_url)
     jobs = Jobs(RedisJobBook(redis), now_ms)
     answers = AnswerCache(RedisAnswerStore(redis), now_ms)
+    key_uses = KeyUses(Database(pool))
     services = Services(
         queries=runner,
         keys=keys,
@@ -103,6 +109,12 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
             sql=analysts,
             answers=answers,
         ),
+        alerts=AlertServices(
+            book=AlertBook(Database(pool), OutboundGuard(settings.allowed_networks()), now_ms),
+            senders=GosightCommands(settings.sender_environ()),
+        ),
+        goals=GoalBook(Database(pool)),
+        count_use=key_uses.count,
     )
     accounts = build_accounts(settings, account_pool, redis)
     web_runner = web.AppRunner(
@@ -113,6 +125,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         site = web.TCPSite(web_runner, settings.listen_host, settings.http_port)
         await site.start()
         get_logger().info("api_started", port=settings.http_port)
+        key_uses.start()
         watches = [
             asyncio.create_task(watch_event_loop()),
             asyncio.create_task(watch_ledger(services)),
@@ -128,6 +141,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         runner.close()
         accounts.passwords.close()
         await accounts.key_caches.close()
+        await key_uses.close()
         analysts.close()
         await redis.aclose()
         await account_pool.close()

@@ -21,6 +21,7 @@ from api.accounts.services import ACCOUNTS, AccountServices
 from api.auth_tokens import ExpiredError, TokenError
 from api.client import address_of
 from api.errors import ApiError, ErrorCode
+from api.period import DEFAULT_ZONE, is_zone
 from api.rate_limits import PER_ADDRESS, Allowance, BucketRule
 from api.route import Route
 from api.services import SERVICES, KeyFinder
@@ -39,13 +40,15 @@ class Caller:
     """A caller that may use one project, and as what.
 
     `project_id` is empty on routes that are about no project. `account_id` is empty for a project's
-    key, `session_id` (the login) for keys and API tokens.
+    key, `session_id` (the login) for keys and API tokens. `timezone` is the account's, for a key
+    the project's: reads are in it if they name none.
     """
 
     project_id: str
     role: Access
     account_id: str = ""
     session_id: str = ""
+    timezone: str = DEFAULT_ZONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class _Identity:
     account_id: str = ""
     session_id: str = ""
     scopes: frozenset[str] = _ALL_SCOPES
+    timezone: str = DEFAULT_ZONE
 
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
@@ -84,7 +88,7 @@ async def authorize(request: web.Request, route: Route) -> Caller:
     if role < route.access:
         least = route.access.name.lower()
         raise ApiError(ErrorCode.FORBIDDEN, f"you are not allowed what {least}s are")
-    return Caller(project_id, role, identity.account_id, identity.session_id)
+    return Caller(project_id, role, identity.account_id, identity.session_id, identity.timezone)
 
 
 async def take_for_address(request: web.Request, rule: BucketRule) -> None:
@@ -129,8 +133,9 @@ async def _identify(request: web.Request, project_id: str) -> _Identity:
     text = _presented(request)
     if text.startswith("gs_"):
         key = await _find_key(services.keys, text, services.now_ms())
+        services.count_use(key.key_hash)
         role = _role_of(key) if key.project_id == project_id else None
-        return _Identity(f"key {key.key_hash}", role)
+        return _Identity(f"key {key.key_hash}", role, timezone=_zone_of(key))
     if accounts is None or "X-GoSight-Key" in request.headers:
         raise _unknown()
     if text.startswith(API_TOKEN_PREFIX):
@@ -150,7 +155,13 @@ async def _by_login(
     found = await find_by_login(accounts.database, claims, project_id)
     if found is None:
         raise ApiError(ErrorCode.UNAUTHORIZED, "the login is over; log in again")
-    return _Identity(f"account {found.account_id}", found.role, found.account_id, claims.session_id)
+    return _Identity(
+        f"account {found.account_id}",
+        found.role,
+        found.account_id,
+        claims.session_id,
+        timezone=found.timezone,
+    )
 
 
 async def _by_api_token(
@@ -162,7 +173,11 @@ async def _by_api_token(
     if found is None:
         raise _unknown()
     return _Identity(
-        f"account {found.account_id}", found.role, found.account_id, scopes=found.scopes
+        f"account {found.account_id}",
+        found.role,
+        found.account_id,
+        scopes=found.scopes,
+        timezone=found.timezone,
     )
 
 
@@ -170,6 +185,12 @@ def _role_of(key: ProjectKey) -> Access:
     if "admin" in key.permissions:
         return Access.ADMIN
     return Access.VIEWER if "read" in key.permissions else Access.PUBLIC
+
+
+def _zone_of(key: ProjectKey) -> str:
+    """The time zone of a key's project, if it has one that is known."""
+    name = key.settings.document.get("timezone")
+    return name if isinstance(name, str) and is_zone(name) else DEFAULT_ZONE
 
 
 def _presented(request: web.Request) -> str:

@@ -8,12 +8,11 @@ import msgspec
 from aiohttp import web
 
 from api.answers import data_answer, time_text
-from api.auth import CALLER
 from api.cursor import Cursor, decode_cursor
-from api.parameters import EventsParameters, parse_parameters
-from api.period import parse_period
-from api.project_queries import ProjectQueries, bounds
-from api.services import SERVICES, Row
+from api.parameters import EventsParameters
+from api.project_queries import bounds
+from api.reads.asking import ask_period
+from api.services import Row
 
 _EMBEDDED = ("payload", "custom")  # JSON texts that are shown as JSON, not as text.
 _TIMES = {"timestamp_ms": "timestamp", "received_at_ms": "received_at"}
@@ -21,17 +20,13 @@ _TIMES = {"timestamp_ms": "timestamp", "received_at_ms": "received_at"}
 
 async def events(request: web.Request) -> web.Response:
     """One page; `meta.next_cursor` is null on the last one."""
-    services = request.app[SERVICES]
-    parameters = parse_parameters(EventsParameters, request.query)
-    period = parse_period(
-        parameters.start_date, parameters.end_date, parameters.timezone, services.now_ms()
-    )
+    asked = ask_period(request, EventsParameters)
+    parameters = asked.parameters
     cursor = decode_cursor(parameters.cursor, "events")
-    queries = ProjectQueries(services.queries, request[CALLER].project_id)
-    rows = await queries.rows(
+    rows = await asked.queries.rows(
         "events_list",
         {
-            **bounds(period),
+            **bounds(asked.period),
             "event_type": parameters.event_type or "",
             "session_id": str(parameters.session_id or ""),
             "user_id": parameters.user_id or "",

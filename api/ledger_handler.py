@@ -5,14 +5,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from api.answers import data_answer
-from api.auth import CALLER
 from api.errors import ApiError, ErrorCode
 from api.ledger import build_ledger, minute_documents
-from api.parameters import PeriodParameters, parse_parameters
-from api.period import Period, parse_period
-from api.project_queries import ProjectQueries, bounds
+from api.parameters import PeriodParameters
+from api.period import Period
+from api.project_queries import bounds
+from api.reads.asking import ask_period
 from api.reads.overview import period_document
-from api.services import SERVICES
 from schemas.topics import DAY_MS
 
 MINUTE_MS = 60_000
@@ -21,18 +20,12 @@ LEDGER_DAYS_MAX = 31  # One entry a minute: a month is 44,640 of them.
 
 async def ledger(request: web.Request) -> web.Response:
     """Entries by minute and in total, each compared with a recount of the stored rows."""
-    services = request.app[SERVICES]
-    parameters = parse_parameters(PeriodParameters, request.query)
-    period = whole_minutes(
-        parse_period(
-            parameters.start_date, parameters.end_date, parameters.timezone, services.now_ms()
-        )
-    )
+    asked = ask_period(request, PeriodParameters)
+    period = whole_minutes(asked.period)
     if period.end_ms - period.start_ms > LEDGER_DAYS_MAX * DAY_MS:
         faults = {"start_date": f"the ledger shows at most {LEDGER_DAYS_MAX} days at once"}
         raise ApiError(ErrorCode.VALIDATION_ERROR, "the time range is invalid", faults)
-    queries = ProjectQueries(services.queries, request[CALLER].project_id)
-    booked, recounted = await queries.rows_of_all(
+    booked, recounted = await asked.queries.rows_of_all(
         [
             ("ledger_reasons_by_minute", bounds(period)),
             ("stored_rows_by_minute", bounds(period)),

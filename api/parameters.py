@@ -28,13 +28,13 @@ class NoParameters(BaseModel):
 
 
 class PeriodParameters(NoParameters):
-    """A call about a span of time."""
+    """A call about a span of time; without a zone, in that of the account or of the project."""
 
     start_date: _Text | None = Field(
         None, validation_alias=AliasChoices("start_date", "from", "start")
     )
     end_date: _Text | None = Field(None, validation_alias=AliasChoices("end_date", "to", "end"))
-    timezone: _Text = "UTC"
+    timezone: _Text | None = None
 
 
 class OverviewParameters(PeriodParameters):

@@ -14,7 +14,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from api.errors import ApiError, ErrorCode
 
 DEFAULT_DAYS = 7
+DEFAULT_ZONE = "UTC"
 DAYS_MAX = 400
+DAY_MS = 86_400_000
 _DATE_LENGTH = len("2026-01-31")
 
 
@@ -62,6 +64,15 @@ def parse_period(
     if faults:
         raise ApiError(ErrorCode.VALIDATION_ERROR, "the time range is invalid", faults)
     return Period(_ms(start), _ms(end), timezone)
+
+
+def is_zone(timezone: str) -> bool:
+    """Whether this names a time zone."""
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _zone(timezone: str, faults: dict[str, str]) -> ZoneInfo:

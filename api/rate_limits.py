@@ -44,7 +44,15 @@ PER_ADDRESS_PUBLIC = BucketRule("public", 60)
 PER_ADDRESS = BucketRule("address", 100)
 PER_CALLER_READS = BucketRule("reads", 100)
 PER_CALLER_WRITES = BucketRule("writes", 1_000)
-RULES = (PER_ADDRESS_AUTH, PER_ADDRESS_PUBLIC, PER_ADDRESS, PER_CALLER_READS, PER_CALLER_WRITES)
+PER_CALLER_SAMPLES = BucketRule("samples", 5)  # Source: alerting.md, section 8.
+RULES = (
+    PER_ADDRESS_AUTH,
+    PER_ADDRESS_PUBLIC,
+    PER_ADDRESS,
+    PER_CALLER_READS,
+    PER_CALLER_WRITES,
+    PER_CALLER_SAMPLES,
+)
 
 
 @dataclass(frozen=True, slots=True)

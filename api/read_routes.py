@@ -108,6 +108,7 @@ READ_ROUTES: tuple[Route, ...] = (
         NoParameters,
         insight_models.ErrorChange,
         insight_models.ErrorDecision,
+        example={"status": "resolved"},
     ),
     Route(
         "GET",
@@ -227,6 +228,7 @@ READ_ROUTES: tuple[Route, ...] = (
         trying_models.BacktestBody,
         trying_models.JobStarted,
         status=202,
+        example={"changes": {"rage_click.min_clicks": 3}},
     ),
     Route(
         "GET",
@@ -273,5 +275,6 @@ READ_ROUTES: tuple[Route, ...] = (
         NoParameters,
         sql.SqlBody,
         sql.SqlAnswer,
+        example={"query": "SELECT event_type, count() AS events FROM events GROUP BY event_type"},
     ),
 )

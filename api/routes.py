@@ -10,11 +10,16 @@ from __future__ import annotations
 from api import openapi_handlers, service_handlers
 from api.access import Access
 from api.accounts.routes import ACCOUNT_ROUTES
+from api.alerts.routes import ALERT_ROUTES
+from api.data_models import Events, Ledger
 from api.events_handler import events
+from api.goals.routes import GOAL_ROUTES
 from api.ledger_handler import ledger
 from api.openapi import OPENAPI_PATH
+from api.parameters import EventsParameters, OverviewParameters, PeriodParameters
 from api.read_routes import READ_ROUTES
 from api.reads.overview import overview
+from api.reads.overview_models import Overview
 from api.route import BASE, PROJECT, Route
 
 __all__ = ["BASE", "DATA_ROUTES", "PROJECT", "ROUTES", "Route"]
@@ -26,9 +31,35 @@ DATA_ROUTES: tuple[Route, ...] = (
     Route("GET", OPENAPI_PATH, openapi_handlers.openapi, summary="The OpenAPI document"),
     Route("GET", "/api/docs", openapi_handlers.docs_page),
     Route("GET", "/api/docs/{file}", openapi_handlers.docs_file),
-    Route("GET", PROJECT + "/overview", overview, Access.VIEWER),
-    Route("GET", PROJECT + "/ledger", ledger, Access.VIEWER),
-    Route("GET", PROJECT + "/events", events, Access.VIEWER),
+    Route(
+        "GET",
+        PROJECT + "/overview",
+        overview,
+        Access.VIEWER,
+        "A project's period on one page",
+        OverviewParameters,
+        answer=Overview,
+    ),
+    Route(
+        "GET",
+        PROJECT + "/ledger",
+        ledger,
+        Access.VIEWER,
+        "What became of every event, by minute of receipt",
+        PeriodParameters,
+        answer=Ledger,
+    ),
+    Route(
+        "GET",
+        PROJECT + "/events",
+        events,
+        Access.VIEWER,
+        "Stored events, newest first",
+        EventsParameters,
+        answer=Events,
+    ),
     *READ_ROUTES,
+    *ALERT_ROUTES,
+    *GOAL_ROUTES,
 )
 ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)

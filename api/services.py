@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from api.alerts.services import AlertServices
 from api.reads.stores import ReadStores
+from connectors.goal_book import GoalBook
 from schemas.records import ProjectKey
 
 Row = Mapping[str, Any]
@@ -45,8 +47,9 @@ class Services:
     """Everything a handler may use.
 
     `checks` maps a dependency's name to a probe that raises `ConnectorError` when it is unusable;
-    those named in `vital` make the process unready. `now_ms` is the wall clock. Without `reads` the
-    calls that need one of those stores are answered as if it were down.
+    those named in `vital` make the process unready. `now_ms` is the wall clock; `count_use` is told
+    the hash of each key that comes. Without `reads` the calls that need one of those stores are
+    answered as if it were down; without `alerts` or `goals` those about them.
     """
 
     queries: QueryRunner
@@ -55,6 +58,9 @@ class Services:
     vital: frozenset[str]
     now_ms: Callable[[], int]
     reads: ReadStores | None = None
+    alerts: AlertServices | None = None
+    goals: GoalBook | None = None
+    count_use: Callable[[str], None] = lambda _key_hash: None
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

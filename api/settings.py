@@ -9,13 +9,13 @@ from typing import Self
 
 from pydantic import Field, field_validator
 
-from connectors.settings import ConnectionSettings, SettingsError
+from connectors.settings import DeliverySettings, SettingsError
 
 SECRET_CHARS_MIN = 32  # RFC 7518, section 3.2: as long as the hash.
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,5})?|https?://\[[0-9a-f:]+\](?::\d{1,5})?")
 
 
-class ApiSettings(ConnectionSettings):
+class ApiSettings(DeliverySettings):
     """What one API process needs to know."""
 
     http_port: int = Field(8080, alias="API_PORT", ge=0, le=65_535)
@@ -43,7 +43,6 @@ class ApiSettings(ConnectionSettings):
     reads_per_minute: int = Field(100, alias="API_READS_PER_MINUTE", ge=1)
     writes_per_minute: int = Field(1_000, alias="API_WRITES_PER_MINUTE", ge=1)
     trusted_proxy_count: int = Field(0, alias="TRUSTED_PROXY_COUNT", ge=0, le=10)
-    dashboard_url: str = Field("", alias="DASHBOARD_URL", pattern=r"^(https?://.+)?$")
 
     def command_environ(self) -> dict[str, str]:
         """All that commands which this process starts may know."""
@@ -51,6 +50,17 @@ class ApiSettings(ConnectionSettings):
             "CLICKHOUSE_URL": self.clickhouse_url,
             "DATABASE_URL": self.database_url,
             "DETECTORS_DIR": self.detectors_dir,
+        }
+
+    def sender_environ(self) -> dict[str, str]:
+        """All that commands which send messages may know; they run no code of a user."""
+        return {
+            "CLICKHOUSE_URL": self.clickhouse_url,
+            "DATABASE_URL": self.database_url,
+            "TELEGRAM_BOT_TOKEN": self.telegram_bot_token,
+            "TELEGRAM_API_URL": self.telegram_api_url,
+            "WEBHOOK_ALLOWED_NETWORKS": self.webhook_allowed_networks,
+            "DASHBOARD_URL": self.dashboard_url,
         }
 
     @classmethod

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.alert_store import channel_words, delivery_settings, load_rule
+from cli.alert_store import delivery_settings, load_rule
 from cli.project_store import connect
 from connectors.sending import Verdict
 from connectors.settings import DeliverySettings
@@ -16,6 +16,7 @@ from flows.alert_sender import ChannelSenders
 from flows.core.alert_decisions import channels_by_key
 from flows.core.alert_messages import Message
 from flows.core.alert_outgoing import channel_type, content_for
+from schemas.alert_channels import target_of
 from schemas.alert_delivery import Kind
 from schemas.alert_rules import RATE_METRICS, AlertRule, Channel
 from schemas.v1.alerts_pb2 import AlertTransition, PathCount
@@ -121,7 +122,7 @@ async def _send(
         )
         return Tried(
             channel_type(channel),
-            channel_words(channel),
+            target_of(channel),
             attempt.verdict is Verdict.SENT,
             attempt.status,
             attempt.error,

@@ -82,8 +82,8 @@ def sample(rule_id: RuleId, data: Data = DEFAULT_DATA, as_json: Json = False) ->
     Nothing of it is in the history, and no cooldown begins. A channel that was switched off because
     it kept failing, and takes the sample, is on again.
     """
-    from cli.alert_store import UnknownRuleError
     from cli.alert_test import try_channels
+    from connectors.alert_book import UnknownRuleError
 
     with told_plainly():
         try:
@@ -109,11 +109,14 @@ def sample(rule_id: RuleId, data: Data = DEFAULT_DATA, as_json: Json = False) ->
 @app.command()
 def simulate(
     rule: Annotated[
-        str, typer.Argument(help="Id of a saved rule, or a file with one; - reads it.")
+        str, typer.Argument(help="Id of a saved rule, or a file or JSON with one; - reads it.")
     ],
     project: OnlyProject = "",
     begin: From = "7d",
     end: To = "now",
+    tell_progress: Annotated[
+        bool, typer.Option("--tell-progress", help="Tell progress as lines of JSON.")
+    ] = False,
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> None:
@@ -123,16 +126,16 @@ def simulate(
     """
     from cli.alert_report import print_simulation
     from cli.alert_simulation import TooMuchHistoryError, rule_to_try, run_simulation
-    from cli.alert_store import UnknownRuleError
     from cli.period import BadPeriodError, period_ms
-    from cli.project_history import project_history, shown_progress
+    from cli.project_history import project_history, shown_progress, told_progress
     from cli.project_store import NotFoundError
+    from connectors.alert_book import UnknownRuleError
     from schemas.alert_rules import RuleError
 
     with told_plainly():
         try:
             start_ms, end_ms = period_ms(begin, end)
-            document = _document(Path(rule)) if rule == "-" or Path(rule).is_file() else None
+            document = _rule_to_try(rule)
             found = rule_to_try(data, project, rule, document)
             with project_history(data, found.project_id) as history:
                 report = run_simulation(
@@ -140,7 +143,9 @@ def simulate(
                     found,
                     start_ms,
                     end_ms,
-                    lambda total: shown_progress("reading events", total),
+                    told_progress
+                    if tell_progress
+                    else lambda total: shown_progress("reading events", total),
                 )
         except (NotFoundError, UnknownRuleError, BadPeriodError, TooMuchHistoryError) as error:
             fail(str(error))
@@ -162,7 +167,8 @@ def mute(
     as_json: Json = False,
 ) -> None:
     """Send nothing of a rule for a while; what fires meanwhile is in the history as suppressed."""
-    from cli.alert_store import UnknownRuleError, mute_rule
+    from cli.alert_store import mute_rule
+    from connectors.alert_book import UnknownRuleError
 
     with told_plainly():
         try:
@@ -183,7 +189,8 @@ def rotate_secret(
     as_json: Json = False,
 ) -> None:
     """Give each webhook of a rule a new secret; both sign for a day, or until --finish."""
-    from cli.alert_store import OLD_SECRET_HOURS, UnknownRuleError, rotate
+    from cli.alert_store import rotate
+    from connectors.alert_book import OLD_SECRET_HOURS, UnknownRuleError
 
     with told_plainly():
         try:
@@ -235,6 +242,18 @@ def history(
             for row in rows
         ],
     )
+
+
+def _rule_to_try(text: str) -> dict[str, Any] | None:
+    """The document that was given, as such or in a file; None for the id of a saved rule."""
+    import msgspec
+
+    if text.startswith("{"):
+        try:
+            return msgspec.json.decode(text.encode(), type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            fail(f"the rule is not a JSON object: {error}")
+    return _document(Path(text)) if text == "-" or Path(text).is_file() else None
 
 
 def _document(file: Path) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Ingestor:
         metrics: GatewayMetrics,
         options: IngestOptions,
         *,
-        count_request: Callable[[str], None] = lambda _project_id: None,
+        count_request: Callable[[ProjectKey], None] = lambda _key: None,
         shared_rates: SharedRates | None = None,
     ) -> None:
         self._authenticator = authenticator
@@ -126,7 +126,7 @@ class Ingestor:
             if key is None or not self._rates.take_now(key.key_hash):
                 return False
             project = self._project_of(sender, key)
-            self._count_request(key.project_id)
+            self._count_request(key)
             self._metrics.bytes[request.encoding] += len(request.body)
             _key, plain, form = self._open(request)
             self._send(request, self._plan_plain(request, plain, form, project), on_result)
@@ -213,7 +213,7 @@ class Ingestor:
             await self._rates.take(key)
         if shared_rates is not None:
             await shared_rates.take_for_project(key.project_id)
-        self._count_request(key.project_id)
+        self._count_request(key)
         return project
 
     def _project_of(self, sender: Sender, key: ProjectKey) -> Project:

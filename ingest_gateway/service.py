@@ -17,7 +17,9 @@ from typing import Any
 from aiohttp import web
 from redis.asyncio import Redis
 
+from connectors.database import Database
 from connectors.errors import RetryableError
+from connectors.key_uses import KeyUses
 from connectors.keys import KeyStore
 from connectors.postgres import Pool, PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, RedisTokenBuckets, connect_redis
@@ -35,6 +37,7 @@ from ingest_gateway.metrics import GatewayMetrics
 from ingest_gateway.producer import KafkaRecordSink, SinkLimits
 from ingest_gateway.settings import REPLAY_BODY_BYTES_MAX, GatewaySettings
 from schemas.codec import assert_fast_protobuf
+from schemas.records import ProjectKey
 
 COUNTER_INTERVAL_S = 1.0
 LISTEN_BACKLOG = 1024
@@ -75,6 +78,7 @@ class GatewayService:
         settings = self._settings
         self._redis: Redis = connect_redis(settings.redis_url)
         self._pool: Pool = await connect_postgres(settings.database_url)
+        self._key_uses = KeyUses(Database(self._pool))
         buckets = RedisTokenBuckets(self._redis)
         source = PostgresKeySource(
             self._pool,
@@ -115,6 +119,7 @@ class GatewayService:
             shared_rates=self._make_shared_rates(buckets),
         )
         self._counter_task = asyncio.create_task(self._write_counters(buckets))
+        self._key_uses.start()
         return await self._listen(ingestor)
 
     def _make_shared_rates(self, buckets: RedisTokenBuckets) -> SharedRates | None:
@@ -206,14 +211,17 @@ class GatewayService:
         left = 0
         if hasattr(self, "_sink"):
             left = await self._sink.close(max(1.0, deadline - time.monotonic()))
+        if hasattr(self, "_key_uses"):
+            await self._key_uses.close()
         if hasattr(self, "_pool"):
             await self._pool.close(timeout=2.0)
         if hasattr(self, "_redis"):
             await self._redis.aclose()
         return left
 
-    def _count_request(self, project_id: str) -> None:
-        self._counts[project_id, int(time.time()) // 60] += 1
+    def _count_request(self, key: ProjectKey) -> None:
+        self._counts[key.project_id, int(time.time()) // 60] += 1
+        self._key_uses.count(key.key_hash)
 
     async def _write_counters(self, buckets: RedisTokenBuckets) -> None:
         """Bring the counts that the dashboard shows to Redis; lost ones are no harm."""

@@ -22,6 +22,7 @@ NAME_CHARS_MAX = 255
 CHANNELS_MAX = 10
 GROUP_KEYS_MAX = 2
 FILTER_CHARS_MAX = 1_024
+RUNBOOK_CHARS_MAX = 2_048
 COOLDOWN_MINS_MAX = 1_440
 COOLDOWN_MINS = 15
 SENSITIVITY = 4.0
@@ -278,9 +279,13 @@ def _time_ms(value: Any, key: str) -> int | None:
 
 
 def _runbook(value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and value.startswith(("https://", "http://"))):
-        return value
-    raise RuleError("runbook_url", "must be an address that begins with https:// or http://")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")):
+        raise RuleError("runbook_url", "must be an address that begins with https:// or http://")
+    if len(value) > RUNBOOK_CHARS_MAX:
+        raise RuleError("runbook_url", f"must have at most {RUNBOOK_CHARS_MAX} characters")
+    return value
 
 
 def _channels(value: Any) -> tuple[Channel, ...]:

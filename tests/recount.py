@@ -155,17 +155,19 @@ class Recount:
 
     def sources(self) -> Counter[str]:
         """Sessions by where they came from."""
-        found: Counter[str] = Counter()
-        for rows in grouped(self.events, lambda row: row["session_id"]).values():
-            named = sorted(
-                (row["timestamp"], row["utm_source"] or row["referrer_domain"])
-                for row in rows
-                if row["utm_source"] or row["referrer_domain"]
-            )
-            source = named[0][1] if named else "direct"
-            parts = source.split(".")
-            found[next((name for name in KNOWN if name in parts[:-1]), source)] += 1
-        return found
+        sessions = {row["session_id"] for row in self.events}
+        return Counter(self.source_of(session_id) for session_id in sessions)
+
+    def source_of(self, session_id: str) -> str:
+        """Where a session came from."""
+        named = sorted(
+            (row["timestamp"], row["utm_source"] or row["referrer_domain"])
+            for row in self.events
+            if row["session_id"] == session_id and (row["utm_source"] or row["referrer_domain"])
+        )
+        source = str(named[0][1]) if named else "direct"
+        parts = source.split(".")
+        return next((name for name in KNOWN if name in parts[:-1]), source)
 
     def went_wrong(self) -> dict[str, int]:
         """The overview's block of insights."""

@@ -18,13 +18,13 @@ _ROLE = (
     "AND m.project_id = nullif(%(project)s, '')::uuid "
 )
 _BY_LOGIN = (
-    "SELECT a.id::text AS account_id, m.role::text "
+    "SELECT a.id::text AS account_id, a.timezone, m.role::text "
     "FROM auth_sessions s JOIN accounts a ON a.id = s.account_id "
     f"{_ROLE}"
     "WHERE s.id = %(session)s AND a.id = %(account)s AND a.is_active AND s.revoked_at IS NULL"
 )
 _BY_API_TOKEN = (
-    "SELECT a.id::text AS account_id, m.role::text, t.scopes, t.id::text AS token_id, "
+    "SELECT a.id::text AS account_id, a.timezone, m.role::text, t.scopes, t.id::text AS token_id, "
     "coalesce(t.last_used_at < %(now)s - interval '1 minute', true) AS is_use_new "
     "FROM api_tokens t JOIN accounts a ON a.id = t.account_id "
     f"{_ROLE}"
@@ -40,6 +40,7 @@ class Identity:
     account_id: str
     role: Access | None
     scopes: frozenset[str]
+    timezone: str
 
 
 async def find_by_login(database: Database, claims: Claims, project_id: str) -> Identity | None:
@@ -49,7 +50,7 @@ async def find_by_login(database: Database, claims: Claims, project_id: str) -> 
     )
     if row is None:
         return None
-    return Identity(row["account_id"], role_of(row["role"]), frozenset())
+    return Identity(row["account_id"], role_of(row["role"]), frozenset(), row["timezone"])
 
 
 async def find_by_api_token(
@@ -67,4 +68,6 @@ async def find_by_api_token(
                 id=row["token_id"],
                 now=now,
             )
-    return Identity(row["account_id"], role_of(row["role"]), frozenset(row["scopes"]))
+    return Identity(
+        row["account_id"], role_of(row["role"]), frozenset(row["scopes"]), row["timezone"]
+    )

@@ -104,7 +104,10 @@ class Erasure(Answer):
 
 
 class Key(Answer):
-    """A key; of the key itself only the first characters are known."""
+    """A key; of the key itself only the first characters are known.
+
+    `last_used_at` and `request_count`, of requests with it, are some seconds behind.
+    """
 
     id: UUID
     name: str
@@ -113,6 +116,7 @@ class Key(Answer):
     rate_limit: int
     is_active: bool
     last_used_at: Moment | None
+    request_count: int
     expires_at: Moment | None
     created_at: Moment
 

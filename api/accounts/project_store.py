@@ -26,8 +26,8 @@ BURST_PER_RATE = 5
 
 PROJECT = "id::text, name, slug, allowed_domains, settings, created_at"
 KEY = (
-    "id::text, name, key_prefix, permissions, rate_limit, is_active, last_used_at, expires_at, "
-    "created_at"
+    "id::text, name, key_prefix, permissions, rate_limit, is_active, last_used_at, request_count, "
+    "expires_at, created_at"
 )
 
 

@@ -73,7 +73,7 @@ AUTH_ROUTES = (
         body=LogoutBody,
         answer=Nothing,
         is_personal=True,
-        example={},
+        example={"refresh_token": "$refresh_token"},
     ),
 )
 ME_ROUTES = (

@@ -55,6 +55,17 @@ class Asked(Generic[ParametersT]):
             raise RetryableError("the stores of reads are not connected")
         return stores
 
+    def period_of(
+        self, start_date: str | None, end_date: str | None, timezone: str | None
+    ) -> Period:
+        """A span of time as it was asked for; without a zone, in the caller's.
+
+        Raises:
+            ApiError: VALIDATION_ERROR naming each parameter at fault.
+        """
+        zone = timezone or self.caller.timezone
+        return parse_period(start_date, end_date, zone, self.services.now_ms())
+
 
 @dataclass(frozen=True, slots=True)
 class AskedPeriod(Asked[PeriodParametersT]):
@@ -84,7 +95,7 @@ def ask_period(
     """
     asked = ask(request, model)
     given = asked.parameters
-    period = parse_period(given.start_date, given.end_date, given.timezone, asked.services.now_ms())
+    period = asked.period_of(given.start_date, given.end_date, given.timezone)
     return AskedPeriod(given, asked.queries, asked.caller, asked.services, period)
 
 

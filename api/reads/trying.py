@@ -16,9 +16,8 @@ from api.answers import data_answer, json_answer, time_text
 from api.bodies import read_body
 from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters
-from api.period import parse_period
 from api.reads.asking import ask, id_of_path, not_found
-from api.reads.commands import Commands, CommandTooLongError
+from api.reads.commands import Commands, CommandTooLongError, Said
 from api.reads.jobs import JobFailedError, Progress
 from api.reads.session_models import ExplainParameters
 from api.reads.sessions import session_row
@@ -58,10 +57,10 @@ async def start_backtest(request: web.Request) -> web.Response:
     if not body.changes and body.preset is None:
         faults = {"changes": "nothing is changed; give changes or a preset"}
         raise ApiError(ErrorCode.VALIDATION_ERROR, "the body is invalid", faults)
-    period = parse_period(body.start_date, body.end_date, body.timezone, asked.services.now_ms())
+    period = asked.period_of(body.start_date, body.end_date, body.timezone)
     arguments = [
         *("backtest", "--json", "--tell-progress", "--project", asked.caller.project_id),
-        *("--from", _moment(period.start_ms), "--to", _moment(period.end_ms)),
+        *("--from", moment_text(period.start_ms), "--to", moment_text(period.end_ms)),
     ]
     if body.preset is not None:
         arguments += ["--preset", body.preset]
@@ -100,6 +99,19 @@ async def job_state(request: web.Request) -> web.Response:
 
 
 async def _backtest(commands: Commands, arguments: list[str], tell: Progress) -> bytes:
+    said = await run_and_tell(commands, arguments, tell)
+    if said.code != 0:
+        raise JobFailedError(complaint_of(said.complaint))
+    return msgspec.json.encode(_shortened(msgspec.json.decode(said.output)))
+
+
+async def run_and_tell(commands: Commands, arguments: list[str], tell: Progress) -> Said:
+    """Run a command that reads history, and tell how far it is.
+
+    Raises:
+        JobFailedError: it took too long.
+    """
+
     def on_line(line: str) -> None:
         try:
             step = msgspec.json.decode(line, type=dict[str, int])
@@ -108,12 +120,9 @@ async def _backtest(commands: Commands, arguments: list[str], tell: Progress) ->
             return  # Something for a person.
 
     try:
-        said = await commands.run(arguments, BACKTEST_TIMEOUT_S, on_line)
+        return await commands.run(arguments, BACKTEST_TIMEOUT_S, on_line)
     except CommandTooLongError as error:
         raise JobFailedError(str(error)) from None
-    if said.code != 0:
-        raise JobFailedError(complaint_of(said.complaint))
-    return msgspec.json.encode(_shortened(msgspec.json.decode(said.output)))
 
 
 def complaint_of(text: str) -> str:
@@ -129,5 +138,6 @@ def _shortened(report: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
-def _moment(at_ms: int) -> str:
+def moment_text(at_ms: int) -> str:
+    """A time as commands take it."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -17,7 +17,7 @@ class BacktestBody(Body):
 
     start_date: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     end_date: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    timezone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
+    timezone: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     preset: Literal["gosight", "posthog", "datadog"] | None = None
     changes: dict[
         Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$", max_length=100)],

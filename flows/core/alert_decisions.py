@@ -16,14 +16,14 @@ Source: alerting.md, section 3, with the cooldown's beginning as design.md decid
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from schemas.alert_channels import channel_key
 from schemas.alert_delivery import Kind, KnownAlert
-from schemas.alert_rules import AlertRule, Channel, TelegramChannel, WebhookChannel
+from schemas.alert_rules import AlertRule, Channel
 from schemas.v1.alerts_pb2 import AlertTransition
 
 MINUTE_MS = 60_000
@@ -64,16 +64,6 @@ def scope_of(transition: AlertTransition) -> str:
     if transition.kind in (Kind.HELD, Kind.RELEASED):
         return HELD_SCOPE
     return msgspec.json.encode(dict(sorted(transition.group.items()))).decode()
-
-
-def channel_key(channel: Channel) -> str:
-    """What stays the same of a channel while its secrets change: 32 hexadecimal digits."""
-    match channel:
-        case TelegramChannel():
-            name = f"telegram {channel.chat_id} {channel.thread_id}"
-        case WebhookChannel():
-            name = f"webhook {channel.url}"
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def channels_by_key(rule: AlertRule) -> Mapping[str, Channel]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from flows.core.alert_decisions import (
     Decision,
@@ -33,6 +32,7 @@ from flows.core.alert_messages import (
     webhook_content,
     window_text,
 )
+from schemas.alert_channels import target_of
 from schemas.alert_delivery import (
     Change,
     Claimed,
@@ -105,7 +105,7 @@ def lane_of(channel: Channel) -> str:
         case TelegramChannel():
             return f"telegram:{channel.chat_id}"
         case WebhookChannel():
-            return f"webhook:{_host(channel.url)}"
+            return f"webhook:{target_of(channel)}"
 
 
 def channel_type(channel: Channel) -> str:
@@ -248,19 +248,6 @@ def _context(transition: AlertTransition, rule: AlertRule) -> dict[str, Any]:
         "sample_session_ids": list(transition.sample_session_ids[:SESSIONS_MAX]),
         "insight_ids": list(transition.insight_ids[:INSIGHTS_MAX]),
     }
-
-
-def target_of(channel: Channel) -> str:
-    """Where a channel leads, without what might be a secret: paths of webhooks often are."""
-    return f"chat {channel.chat_id}" if isinstance(channel, TelegramChannel) else _host(channel.url)
-
-
-def _host(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-    except ValueError:
-        return "unreadable"
 
 
 def _id(name: str) -> str:

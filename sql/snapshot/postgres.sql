@@ -1,5 +1,7 @@
 CREATE TYPE alert_condition_type AS ENUM ('threshold', 'anomaly', 'absence');
 
+CREATE TYPE goal_track_method AS ENUM ('data_attribute', 'javascript', 'page_url');
+
 CREATE TYPE member_role AS ENUM ('owner', 'admin', 'member', 'viewer');
 
 CREATE TABLE accounts (
@@ -157,6 +159,7 @@ CREATE TABLE api_keys (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone,
     last_used_at timestamp with time zone,
+    request_count bigint DEFAULT 0 NOT NULL,
     CONSTRAINT api_keys_burst_check CHECK ((burst > 0)),
     CONSTRAINT api_keys_key_hash_check CHECK (((key_hash)::text ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),
@@ -216,6 +219,43 @@ CREATE TABLE error_groups (
     CONSTRAINT error_groups_updated_by_fkey FOREIGN KEY (updated_by) REFERENCES accounts(id) ON DELETE SET NULL
 );
 CREATE INDEX error_groups_updated_by_idx ON error_groups USING btree (updated_by);
+
+CREATE TABLE funnels (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    project_id uuid NOT NULL,
+    name character varying(255) NOT NULL,
+    steps jsonb NOT NULL,
+    time_window_hours integer DEFAULT 24 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT funnels_name_check CHECK (((name)::text <> ''::text)),
+    CONSTRAINT funnels_pkey PRIMARY KEY (id),
+    CONSTRAINT funnels_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT funnels_steps_check CHECK (((jsonb_typeof(steps) = 'array'::text) AND ((jsonb_array_length(steps) >= 2) AND (jsonb_array_length(steps) <= 10)))),
+    CONSTRAINT funnels_time_window_hours_check CHECK (((time_window_hours >= 1) AND (time_window_hours <= 720)))
+);
+CREATE INDEX funnels_project_id_idx ON funnels USING btree (project_id);
+CREATE TRIGGER funnels_touch_updated_at BEFORE UPDATE ON funnels FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE TABLE goals (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    project_id uuid NOT NULL,
+    name character varying(100) NOT NULL,
+    display_name character varying(255),
+    track_method goal_track_method NOT NULL,
+    match_pattern character varying(500),
+    monetary_value double precision,
+    is_active boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT goals_check CHECK (((track_method <> 'page_url'::goal_track_method) OR ((match_pattern)::text ~~ '/%'::text))),
+    CONSTRAINT goals_monetary_value_check CHECK ((monetary_value >= (0)::double precision)),
+    CONSTRAINT goals_name_check CHECK (((name)::text ~ '^[A-Za-z0-9_-]+$'::text)),
+    CONSTRAINT goals_pkey PRIMARY KEY (id),
+    CONSTRAINT goals_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT goals_project_id_name_key UNIQUE (project_id, name)
+);
+CREATE TRIGGER goals_touch_updated_at BEFORE UPDATE ON goals FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
 CREATE TABLE invitations (
     id uuid DEFAULT gen_random_uuid() NOT NULL,

@@ -20,7 +20,9 @@ import api
 import connectors
 import flows
 from api.accounts.routes import ACCOUNT_ROUTES
+from api.alerts.routes import ALERT_ROUTES
 from api.errors import STATUS, ErrorCode
+from api.goals.routes import GOAL_ROUTES
 from api.parameters import EventsParameters, PeriodParameters
 from api.routes import ROUTES, Route
 from cli.main import app
@@ -320,6 +322,15 @@ def test_the_account_calls_are_listed() -> None:
         for route in ACCOUNT_ROUTES
     ]
     assert section("docs/api.md", "calls") == wanted
+
+
+def test_the_calls_about_alerts_and_goals_are_listed() -> None:
+    """The same of alerts, goals and funnels."""
+    wanted = [
+        f"| `{route.method} {route.path}` | {caller_of(route)} | {route.summary} |"
+        for route in (*ALERT_ROUTES, *GOAL_ROUTES)
+    ]
+    assert section("docs/api.md", "project-calls") == wanted
 
 
 def test_the_codes_of_the_api_are_told() -> None:

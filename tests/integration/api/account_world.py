@@ -20,10 +20,12 @@ from api.clickhouse_runner import ClickHouseRunner
 from api.rate_limits import RateLimits
 from api.services import Services
 from connectors.database import Database
+from connectors.goal_book import GoalBook
 from connectors.keys import KeyStore
 from connectors.memory import MemoryTokenBuckets
 from connectors.postgres import PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, connect_redis
+from tests.integration.api.alert_world import alert_services
 from tests.integration.api.read_world import read_stores
 from tests.stack import RunningStack
 
@@ -147,6 +149,7 @@ async def account_world(
     limits: Mapping[str, int] | None = None,
     options: AccountOptions | None = None,
     now_ms: int = 1_795_255_200_000,
+    senders: Mapping[str, str] | None = None,
 ) -> AsyncIterator[World]:
     """The application as `python -m api` builds it, with cheap hashes, limits and clock of ours."""
     clock = Clock(now_ms)
@@ -177,6 +180,10 @@ async def account_world(
                 vital=frozenset(),
                 now_ms=lambda: clock.now_ms,
                 reads=reads,
+                alerts=alert_services(
+                    databases, pool, senders=senders, now_ms=lambda: clock.now_ms
+                ),
+                goals=GoalBook(Database(pool)),
             )
             server = TestServer(create_app(services, accounts))
             async with TestClient(server) as client:

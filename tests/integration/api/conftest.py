@@ -20,11 +20,14 @@ from api.services import Services
 from cli.project_store import connect as connect_postgres_now
 from cli.project_store import create_key, create_project
 from connectors.clickhouse import connect, insert_arrow
+from connectors.database import Database
+from connectors.goal_book import GoalBook
 from connectors.keys import KeyStore
 from connectors.postgres import PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, connect_redis
 from sql.migrate import migrate_up
 from tests.integration.api.account_world import World, account_world
+from tests.integration.api.alert_world import alert_services
 from tests.integration.api.read_world import read_stores
 from tests.integration.api.reading import Reader
 from tests.stack import RunningStack, fresh_databases
@@ -143,6 +146,8 @@ async def api_client(databases: RunningStack) -> AsyncIterator[TestClient[Any, A
                 vital=frozenset({"clickhouse"}),
                 now_ms=lambda: time.time_ns() // 1_000_000,
                 reads=reads,
+                alerts=alert_services(databases, pool),
+                goals=GoalBook(Database(pool)),
             )
             async with TestClient(TestServer(create_app(services))) as client:
                 yield client

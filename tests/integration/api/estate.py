@@ -84,6 +84,18 @@ async def make_estate(world: World) -> Estate:
         is_shared=True,
     )
     note = await made(f"{path}/notes", people[Access.MEMBER], content=mark, note_date="2026-11-20")
+    alert = await made(
+        f"{path}/alerts",
+        name=mark,
+        condition={"metric": "errors", "threshold": 5, "window": "5m"},
+        channels=[{"type": "webhook", "url": f"https://127.0.0.1/{mark}"}],
+    )
+    goal = await made(f"{path}/goals", name=mark, track_method="javascript")
+    funnel = await made(
+        f"{path}/funnels",
+        name=mark,
+        steps=[{"type": "page", "pattern": f"/{mark}"}, {"type": "goal", "name": mark}],
+    )
     page = await made(f"{path}/public-dashboard", method="PUT", enabled=True)
     tokens = {
         f"token {scope}": (await made("/me/api-tokens", name=scope, scopes=[scope]))["token"]
@@ -100,6 +112,9 @@ async def make_estate(world: World) -> Estate:
             "invitation_id": invitation["invitation"]["id"],
             "filter_id": saved["id"],
             "note_id": note["id"],
+            "alert_id": alert["id"],
+            "goal_id": goal["id"],
+            "funnel_id": funnel["id"],
             "slug": page["slug"],
             "token_id": token["id"],
             "login_id": login["id"],

@@ -269,6 +269,8 @@ async def snapshot(world: World, estate: Estate) -> list[str]:
         "notes",
         "public_dashboards",
         "alert_rules",
+        "goals",
+        "funnels",
     ):
         found = await world.accounts.database.rows(
             f"SELECT t::text FROM {table} t WHERE project_id = %(id)s ORDER BY 1",

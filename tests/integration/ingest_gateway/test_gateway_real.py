@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import grpc
+import psycopg
 import pytest
 import redis
 from aiohttp import ClientSession
@@ -240,3 +241,22 @@ async def test_log_holds_no_secrets(servers: RunningStack) -> None:
     for secret in (project.key, hash_key(project.key), "private title"):
         assert secret not in text
     assert not any("127.0.0.1" in str(line) for line in gateway.log if "started" not in str(line))
+
+
+async def test_uses_of_a_key_are_counted(servers: RunningStack) -> None:
+    """By the time the process has ended: accepted requests with this key, and when the last was."""
+    project, other = (create_project(servers.database_url) for _ in range(2))
+    with gateway_process(servers.urls) as gateway:
+        for _ in range(3):
+            assert (await post(gateway, project, make_batch(1).SerializeToString()))[0] == 202
+        assert (await post(gateway, project, b"", **{"X-GoSight-Key": "gs_live_none"}))[0] == 401
+        assert gateway.stop() == 0
+    with psycopg.connect(servers.database_url) as connection:
+        counts = dict(
+            connection.execute(
+                "SELECT project_id::text, (request_count, last_used_at > now() - interval '5 min')"
+                "::text FROM api_keys WHERE project_id = ANY(%s::uuid[])",
+                ([project.project_id, other.project_id],),
+            ).fetchall()
+        )
+    assert counts == {project.project_id: "(3,t)", other.project_id: "(0,)"}

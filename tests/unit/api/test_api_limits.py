@@ -53,8 +53,8 @@ async def test_the_hundred_and_first_read_in_a_minute_is_refused() -> None:
 
 
 def test_limits_are_those_of_the_specification() -> None:
-    """10, 60, 100, 1000 a minute."""
-    assert sorted(rule.tokens for rule in RULES) == [10, 60, 100, 100, 1000]
+    """5, 10, 60, 100, 1000 a minute."""
+    assert sorted(rule.tokens for rule in RULES) == [5, 10, 60, 100, 100, 1000]
     assert {rule.period_s for rule in RULES} == {60}
 
 

@@ -19,8 +19,8 @@ from flows.core.alert_attempts import (
     is_to_be_disabled,
     next_attempt_ms,
 )
-from flows.core.alert_decisions import channel_key
 from flows.core.alert_sending import after_failure, after_success, reason_not_to_send
+from schemas.alert_channels import channel_key
 from schemas.alert_delivery import Claimed, Kind, Settlement, Status
 from tests.alert_transitions import CHAT, HOOK, at, make_rule
 

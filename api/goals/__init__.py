@@ -1,0 +1,1 @@
+"""Goals and funnels over HTTP: what counts as a success, and how many get there."""
