@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -35,6 +36,7 @@ from api.reads.commands import GosightCommands
 from api.reads.jobs import Jobs
 from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
+from api.realtime.service import open_realtime
 from api.services import Services
 from api.settings import ApiSettings
 from connectors.database import Database
@@ -79,6 +81,9 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         # Reading an entry that cannot exist: a ping that goes the way of real calls.
         await RedisKeyCache(redis).read("ready")
 
+    async def check_kafka() -> None:
+        await realtime.hub.check()
+
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
 
@@ -87,8 +92,13 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     services = Services(
         queries=runner,
         keys=keys,
-        checks={"postgres": check_keys, "clickhouse": runner.check, "redis": check_redis},
-        # Without Redis every answer is still right, only slower.
+        checks={
+            "postgres": check_keys,
+            "clickhouse": runner.check,
+            "redis": check_redis,
+            "kafka": check_kafka,
+        },
+        # Without Redis every answer is still right, only slower; without Kafka nothing is live.
         vital=frozenset({"postgres", "clickhouse"}),
         now_ms=now_ms,
         reads=ReadStores(
@@ -101,8 +111,12 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         ),
     )
     accounts = build_accounts(settings, account_pool, redis)
+    live = AsyncExitStack()
+    realtime = await live.enter_async_context(open_realtime(services, settings.kafka_brokers))
     web_runner = web.AppRunner(
-        create_app(services, accounts), access_log=None, shutdown_timeout=settings.drain_timeout_s
+        create_app(services, accounts, realtime),
+        access_log=None,
+        shutdown_timeout=settings.drain_timeout_s,
     )
     await web_runner.setup()
     try:
@@ -119,6 +133,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         get_logger().info("api_stopping")
     finally:
         await web_runner.cleanup()
+        await live.aclose()
         await jobs.close()
         runner.close()
         accounts.passwords.close()

@@ -49,14 +49,18 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class _Identity:
-    """Somebody whose credential is good. `role` is that in the path's project; None: no part."""
+class Identified:
+    """Somebody whose credential is good. `role` is that in the project asked for; None: no part.
+
+    `subject` names them for limits. `expires_at_ms` is None if the credential does not say.
+    """
 
     subject: str
     role: Access | None
     account_id: str = ""
     session_id: str = ""
     scopes: frozenset[str] = _ALL_SCOPES
+    expires_at_ms: int | None = None
 
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
@@ -113,7 +117,7 @@ async def _take(request: web.Request, rule: BucketRule, subject: str) -> None:
         )
 
 
-def _check_kind(route: Route, identity: _Identity) -> None:
+def _check_kind(route: Route, identity: Identified) -> None:
     """Refuse keys where an account is needed, and tokens beyond their scopes."""
     if not route.in_project and not identity.account_id:
         raise ApiError(ErrorCode.FORBIDDEN, "this call is for accounts, not for keys")
@@ -124,14 +128,26 @@ def _check_kind(route: Route, identity: _Identity) -> None:
         raise ApiError(ErrorCode.FORBIDDEN, f"this token has not the scope {scope}")
 
 
-async def _identify(request: web.Request, project_id: str) -> _Identity:
-    services, accounts = request.app[SERVICES], request.app.get(ACCOUNTS)
+async def _identify(request: web.Request, project_id: str) -> Identified:
     text = _presented(request)
+    if "X-GoSight-Key" in request.headers and not text.startswith("gs_"):
+        raise _unknown()
+    return await identify(request.app, text, project_id)
+
+
+async def identify(app: web.Application, text: str, project_id: str) -> Identified:
+    """Whose credential this is, and what they are in the project.
+
+    Raises:
+        ApiError: UNAUTHORIZED or TOKEN_EXPIRED.
+        RetryableError: the store of keys or accounts cannot answer.
+    """
+    services, accounts = app[SERVICES], app.get(ACCOUNTS)
     if text.startswith("gs_"):
         key = await _find_key(services.keys, text, services.now_ms())
         role = _role_of(key) if key.project_id == project_id else None
-        return _Identity(f"key {key.key_hash}", role)
-    if accounts is None or "X-GoSight-Key" in request.headers:
+        return Identified(f"key {key.key_hash}", role, expires_at_ms=key.expires_at_ms)
+    if accounts is None:
         raise _unknown()
     if text.startswith(API_TOKEN_PREFIX):
         return await _by_api_token(accounts, text, project_id, services.now_ms())
@@ -140,7 +156,7 @@ async def _identify(request: web.Request, project_id: str) -> _Identity:
 
 async def _by_login(
     accounts: AccountServices, text: str, project_id: str, now_ms: int
-) -> _Identity:
+) -> Identified:
     try:
         claims = accounts.signer.read_access(text, now_ms)
     except ExpiredError:
@@ -150,18 +166,24 @@ async def _by_login(
     found = await find_by_login(accounts.database, claims, project_id)
     if found is None:
         raise ApiError(ErrorCode.UNAUTHORIZED, "the login is over; log in again")
-    return _Identity(f"account {found.account_id}", found.role, found.account_id, claims.session_id)
+    return Identified(
+        f"account {found.account_id}",
+        found.role,
+        found.account_id,
+        claims.session_id,
+        expires_at_ms=claims.expires_at_ms,
+    )
 
 
 async def _by_api_token(
     accounts: AccountServices, text: str, project_id: str, now_ms: int
-) -> _Identity:
+) -> Identified:
     found = None
     if _API_TOKEN_FORM.fullmatch(text):
         found = await find_by_api_token(accounts.database, hash_of(text), project_id, now_ms)
     if found is None:
         raise _unknown()
-    return _Identity(
+    return Identified(
         f"account {found.account_id}", found.role, found.account_id, scopes=found.scopes
     )
 

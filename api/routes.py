@@ -15,6 +15,7 @@ from api.ledger_handler import ledger
 from api.openapi import OPENAPI_PATH
 from api.read_routes import READ_ROUTES
 from api.reads.overview import overview
+from api.realtime.handler import REALTIME_ROUTES
 from api.route import BASE, PROJECT, Route
 
 __all__ = ["BASE", "DATA_ROUTES", "PROJECT", "ROUTES", "Route"]
@@ -30,5 +31,6 @@ DATA_ROUTES: tuple[Route, ...] = (
     Route("GET", PROJECT + "/ledger", ledger, Access.VIEWER),
     Route("GET", PROJECT + "/events", events, Access.VIEWER),
     *READ_ROUTES,
+    *REALTIME_ROUTES,
 )
 ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)
