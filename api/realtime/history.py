@@ -73,12 +73,7 @@ class History:
         from_ms = last.created_ms - OVERLAP_MS
         if self._since_ms is None or from_ms < self._since_ms:
             return None
-        return [
-            record
-            for record in self._records.get(owner, ())
-            if record.created_ms >= from_ms
-            and not (record.partition == last.partition and record.offset < last.offset)
-        ]
+        return [record for record in self._records.get(owner, ()) if record.created_ms >= from_ms]
 
 
 def _size(record: TailRecord) -> int:

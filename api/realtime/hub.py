@@ -70,7 +70,7 @@ class Hub:
         }
         self._fault: str | None = "not connected yet"
         self._is_told = asyncio.Event()  # Whether anything is known of the brokers.
-        self._read_until_ms = 0
+        self._read_until_ms = now_ms()
         self.is_closed = False
         # Sessions begun and ended, by project, for those who watch visitors.
         self.changes: dict[bytes, dict[str, int]] = {}
@@ -144,7 +144,7 @@ class Hub:
         """Whether these channels are live; waits a little for those that are being begun."""
         streams = [self._streams[one] for one in channels if one in self._streams]
         waiting = [one for one in streams if not one.current.is_set()]
-        if waiting and self.is_up:
+        if waiting and (self.is_up or not self._is_told.is_set()):
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._wait_s):
                     await asyncio.gather(*(one.current.wait() for one in waiting))
@@ -280,6 +280,6 @@ def gap_message(channels: Sequence[Channel]) -> bytes:
 
 def _is_after(one: MessageId, last: MessageId) -> bool:
     """Whether it was certainly not seen by who saw the last: another partition's may have been."""
-    if one.partition != last.partition:
+    if (one.stream, one.partition) != (last.stream, last.partition):
         return True
     return (one.offset, one.place) > (last.offset, last.place)

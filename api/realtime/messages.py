@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from api.auth_tokens import TOKEN_CHARS_MAX
 
 MESSAGE_BYTES_MAX = 4 * 1024
-_NO_PARTITION = 99_999
+_NO_STREAM = "x"
 _ENCODER = msgspec.json.Encoder()
-_ID = re.compile(r"(\d{13})-(\d{1,5})-(\d{1,19})-(\d{1,5})")
+_ID = re.compile(r"(\d{13})-([a-z])(\d{1,5})-(\d{1,19})-(\d{1,5})")
 
 
 class Channel(StrEnum):
@@ -111,10 +111,12 @@ def read_message(text: str) -> ClientMessage:
 class MessageId(NamedTuple):
     """The place of a message, the same from every process: of its record in Kafka.
 
-    `created_ms` is the time that the record's producer gave it, `place` that in the record.
+    `created_ms` is the time that the record's producer gave it, `stream` the first letter of the
+    channel, `place` that in the record.
     """
 
     created_ms: int
+    stream: str
     partition: int
     offset: int
     place: int
@@ -124,15 +126,16 @@ class MessageId(NamedTuple):
         """The id that is written so."""
         found = _ID.fullmatch(text)
         assert found is not None  # The model of the message has looked.
-        return cls(*map(int, found.groups()))
+        created, stream, partition, offset, place = found.groups()
+        return cls(int(created), stream, int(partition), int(offset), int(place))
 
     def __str__(self) -> str:
-        return f"{self.created_ms:013d}-{self.partition}-{self.offset}-{self.place}"
+        return f"{self.created_ms:013d}-{self.stream}{self.partition}-{self.offset}-{self.place}"
 
 
 def moment_id(at_ms: int) -> str:
     """An id that stands for all that was written before a moment."""
-    return str(MessageId(at_ms, _NO_PARTITION, 0, 0))
+    return str(MessageId(at_ms, _NO_STREAM, 0, 0, 0))
 
 
 def message(kind: str, data: Mapping[str, Any] | None = None, message_id: str = "") -> bytes:

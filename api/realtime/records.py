@@ -56,7 +56,7 @@ def messages_of(record: TailRecord) -> list[Told]:
         for index, (project_id, kind, data) in enumerate(_READERS[channel](record.value)):
             if project_id != owner:
                 return []
-            place = MessageId(record.created_ms, record.partition, record.offset, index)
+            place = MessageId(record.created_ms, channel[0], record.partition, record.offset, index)
             made.append(Told(place, kind, message(kind, data, str(place))))
     except (DecodeError, CodecError, ValueError, OverflowError):
         return []  # Whoever writes rows from this topic tells of it.
