@@ -117,6 +117,11 @@ class Client:
         return taken
 
     def _room_for(self, bodies: Sequence[bytes]) -> int:
-        if self._queued_bytes >= QUEUE_BYTES_MAX:
-            return 0
-        return max(0, min(len(bodies), QUEUE_MAX - len(self._queue)))
+        """How many of them the queue takes."""
+        room = max(0, min(len(bodies), QUEUE_MAX - len(self._queue)))
+        room_bytes = QUEUE_BYTES_MAX - self._queued_bytes
+        for place, body in enumerate(bodies[:room]):
+            room_bytes -= len(body)
+            if room_bytes < 0:
+                return place
+        return room

@@ -29,7 +29,7 @@ from api.realtime.messages import (
     Unsubscribe,
     error_message,
     message,
-    moment_id,
+    position_of,
     read_message,
 )
 from api.realtime.metrics import CLOSED
@@ -281,8 +281,8 @@ class Conversation:
     def _tell_channels(self, kind: str) -> None:
         """What is sent now, and where that begins for who has got nothing yet."""
         names = [channel for channel in Channel if channel in self._channels]
-        position = moment_id(self._hub.position_ms())
-        self.client.tell(message(kind, {"channels": names}, position))
+        position = position_of(self._hub.position_ms())
+        self.client.tell(message(kind, {"channels": names}, position=position))
 
     def _tell_forbidden(self) -> None:
         text = "alerts are for members of the project and above"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from api.project_queries import ProjectQueries
 from api.realtime.hub import Hub
 from api.realtime.limits import RealtimeLimits
-from api.realtime.messages import Channel, message, moment_id
+from api.realtime.messages import Channel, message, position_of
 from api.services import Services
 from connectors.errors import ConnectorError
 
@@ -56,12 +56,12 @@ class Figures:
     async def _send_one(self, owner: bytes) -> None:
         hub = self._hub
         async with self._at_once:
-            position = moment_id(hub.position_ms())
+            position = position_of(hub.position_ms())
             sessions = await self._active_sessions(owner.decode())
             if owner in hub.projects(Channel.METRICS):
                 rate = await self._rate(owner)
                 data = {"active_sessions": sessions, "events_per_minute": rate}
-                hub.publish(owner, Channel.METRICS, message("metrics", data, position))
+                hub.publish(owner, Channel.METRICS, message("metrics", data, position=position))
         changes = hub.changes.get(owner)
         if changes is not None:
             is_same = not any(changes.values())

@@ -1,7 +1,7 @@
 """What is said on the WebSocket: the messages of clients as models, ours as JSON.
 
 In: texts of clients. Out: messages, or a `MessageError`. A message of ours is an object with
-`type`, maybe `id`, and `data`. Pure. Source: api.md, section 8.
+`type`, maybe `id` or `position`, and `data`. Pure. Source: api.md, section 8.
 """
 
 from __future__ import annotations
@@ -133,16 +133,27 @@ class MessageId(NamedTuple):
         return f"{self.created_ms:013d}-{self.stream}{self.partition}-{self.offset}-{self.place}"
 
 
-def moment_id(at_ms: int) -> str:
-    """An id that stands for all that was written before a moment."""
+def position_of(at_ms: int) -> str:
+    """What stands for all that was written before a moment, in the form of an id."""
     return str(MessageId(at_ms, _NO_STREAM, 0, 0, 0))
 
 
-def message(kind: str, data: Mapping[str, Any] | None = None, message_id: str = "") -> bytes:
-    """One of ours."""
+def message(
+    kind: str,
+    data: Mapping[str, Any] | None = None,
+    *,
+    message_id: str = "",
+    position: str = "",
+) -> bytes:
+    """One of ours. Who gets the same `message_id` twice got the same message twice.
+
+    `position` stands for all that was sent before.
+    """
     made: dict[str, Any] = {"type": kind}
     if message_id:
         made["id"] = message_id
+    if position:
+        made["position"] = position
     if data is not None:
         made["data"] = data
     return _ENCODER.encode(made)

@@ -57,7 +57,7 @@ def messages_of(record: TailRecord) -> list[Told]:
             if project_id != owner:
                 return []
             place = MessageId(record.created_ms, channel[0], record.partition, record.offset, index)
-            made.append(Told(place, kind, message(kind, data, str(place))))
+            made.append(Told(place, kind, message(kind, data, message_id=str(place))))
     except (DecodeError, CodecError, ValueError, OverflowError):
         return []  # Whoever writes rows from this topic tells of it.
     return made
