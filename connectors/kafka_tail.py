@@ -87,7 +87,7 @@ class KafkaTail:
         *,
         history_ms: int,
         key_chars: int,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock_ms: Callable[[], int],
     ) -> None:
         self._brokers = brokers
         self._topics = tuple(topics)
@@ -129,7 +129,7 @@ class KafkaTail:
             try:
                 self._read(listener)
             except (KafkaException, ConnectorError, TimeoutError) as error:
-                self._tell(listener, f"no broker answers: {type(error).__name__}")
+                self._tell(listener, _reason(error))
             self._closing.wait(RETRY_S)
 
     def _tell(self, listener: TailListener, fault: str | None) -> None:
@@ -323,6 +323,12 @@ def _offsets_since(consumer: Consumer, parts: Sequence[Part], since_ms: int) -> 
         part = (entry.topic, entry.partition)
         offsets[part] = min(entry.offset, ends[part]) if entry.offset >= 0 else ends[part]
     return offsets
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KafkaException):
+        return f"Kafka cannot be read: {error.args[0].name()}"
+    return str(error) or "no broker answers in time"
 
 
 def _known(value: T | None) -> T:

@@ -92,7 +92,12 @@ async def open_realtime(
     limits = limits or RealtimeLimits()
     topics = [topic.name for topic in (SESSIONS, INSIGHTS, ALERTS)]
     tail = KafkaTail(
-        brokers, topics, EVENTS_RAW.name, history_ms=HISTORY_MS, key_chars=PROJECT_CHARS
+        brokers,
+        topics,
+        EVENTS_RAW.name,
+        history_ms=HISTORY_MS,
+        key_chars=PROJECT_CHARS,
+        clock_ms=services.now_ms,
     )
     hub = Hub(services.now_ms, tail.want)
     realtime = Realtime(hub, limits)
