@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -37,6 +38,7 @@ from api.reads.commands import GosightCommands
 from api.reads.jobs import Jobs
 from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
+from api.realtime.service import open_realtime
 from api.services import Services
 from api.settings import ApiSettings
 from connectors.alert_book import AlertBook
@@ -86,6 +88,9 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         # Reading an entry that cannot exist: a ping that goes the way of real calls.
         await RedisKeyCache(redis).read("ready")
 
+    async def check_kafka() -> None:
+        await realtime.hub.check()
+
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
 
@@ -96,8 +101,13 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     services = Services(
         queries=runner,
         keys=keys,
-        checks={"postgres": check_keys, "clickhouse": runner.check, "redis": check_redis},
-        # Without Redis every answer is still right, only slower.
+        checks={
+            "postgres": check_keys,
+            "clickhouse": runner.check,
+            "redis": check_redis,
+            "kafka": check_kafka,
+        },
+        # Without Redis every answer is still right, only slower; without Kafka nothing is live.
         vital=frozenset({"postgres", "clickhouse"}),
         now_ms=now_ms,
         reads=ReadStores(
@@ -117,8 +127,12 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         count_use=key_uses.count,
     )
     accounts = build_accounts(settings, account_pool, redis)
+    live = AsyncExitStack()
+    realtime = await live.enter_async_context(open_realtime(services, settings.kafka_brokers))
     web_runner = web.AppRunner(
-        create_app(services, accounts), access_log=None, shutdown_timeout=settings.drain_timeout_s
+        create_app(services, accounts, realtime),
+        access_log=None,
+        shutdown_timeout=settings.drain_timeout_s,
     )
     await web_runner.setup()
     try:
@@ -136,6 +150,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         get_logger().info("api_stopping")
     finally:
         await web_runner.cleanup()
+        await live.aclose()
         await jobs.close()
         await answers.close()
         runner.close()

@@ -23,6 +23,7 @@ from api.cors import allow_origin, answer_preflight
 from api.errors import ApiError, ErrorCode, error_answer, from_http_error
 from api.openapi import build_document
 from api.openapi_handlers import OPENAPI, encode_document
+from api.realtime.service import REALTIME, Realtime
 from api.routes import BASE, DATA_ROUTES, ROUTES, Route
 from api.service_handlers import watch_dependencies
 from api.services import SERVICES, Services
@@ -46,15 +47,21 @@ SECURITY_HEADERS = {
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
 
 
-def create_app(services: Services, accounts: AccountServices | None = None) -> web.Application:
+def create_app(
+    services: Services, accounts: AccountServices | None = None, realtime: Realtime | None = None
+) -> web.Application:
     """An application on the given services; it opens and closes nothing itself.
 
-    Without `accounts` it has no accounts and no limits: only projects' keys get in.
+    Without `accounts` it has no accounts and no limits: only projects' keys get in. Without
+    `realtime` nobody gets a WebSocket.
     """
     app = web.Application(middlewares=[_observe, _answer_errors], client_max_size=BODY_BYTES_MAX)
     app[SERVICES] = services
     if accounts is not None:
         app[ACCOUNTS] = accounts
+    if realtime is not None:
+        app[REALTIME] = realtime
+        app.on_shutdown.append(realtime.say_goodbye)
     app[PUBLIC_TOTALS] = PublicTotalsCache()
     app.cleanup_ctx.append(watch_dependencies)
     routes = ROUTES if accounts is not None else DATA_ROUTES
@@ -93,6 +100,8 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
     if ALLOWANCE in request:
         answer.headers.update(request[ALLOWANCE].headers(request.app[SERVICES].now_ms()))
     allow_origin(request, answer)
+    if answer.status == 101:
+        return answer  # How long a WebSocket was open is no time to answer.
     resource = request.match_info.route.resource
     DURATION.labels(
         method=request.method if resource else "other",

@@ -52,8 +52,11 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class _Identity:
-    """Somebody whose credential is good. `role` is that in the path's project; None: no part."""
+class Identified:
+    """Somebody whose credential is good. `role` is that in the project asked for; None: no part.
+
+    `subject` names them for limits. `expires_at_ms` is None if the credential does not say.
+    """
 
     subject: str
     role: Access | None
@@ -61,6 +64,7 @@ class _Identity:
     session_id: str = ""
     scopes: frozenset[str] = _ALL_SCOPES
     timezone: str = DEFAULT_ZONE
+    expires_at_ms: int | None = None
 
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
@@ -117,7 +121,7 @@ async def _take(request: web.Request, rule: BucketRule, subject: str) -> None:
         )
 
 
-def _check_kind(route: Route, identity: _Identity) -> None:
+def _check_kind(route: Route, identity: Identified) -> None:
     """Refuse keys where an account is needed, and tokens beyond their scopes."""
     if not route.in_project and not identity.account_id:
         raise ApiError(ErrorCode.FORBIDDEN, "this call is for accounts, not for keys")
@@ -128,15 +132,32 @@ def _check_kind(route: Route, identity: _Identity) -> None:
         raise ApiError(ErrorCode.FORBIDDEN, f"this token has not the scope {scope}")
 
 
-async def _identify(request: web.Request, project_id: str) -> _Identity:
-    services, accounts = request.app[SERVICES], request.app.get(ACCOUNTS)
+async def _identify(request: web.Request, project_id: str) -> Identified:
     text = _presented(request)
+    if "X-GoSight-Key" in request.headers and not text.startswith("gs_"):
+        raise _unknown()
+    return await identify(request.app, text, project_id)
+
+
+async def identify(app: web.Application, text: str, project_id: str) -> Identified:
+    """Whose credential this is, and what they are in the project.
+
+    Raises:
+        ApiError: UNAUTHORIZED or TOKEN_EXPIRED.
+        RetryableError: the store of keys or accounts cannot answer.
+    """
+    services, accounts = app[SERVICES], app.get(ACCOUNTS)
     if text.startswith("gs_"):
         key = await _find_key(services.keys, text, services.now_ms())
         services.count_use(key.key_hash)
         role = _role_of(key) if key.project_id == project_id else None
-        return _Identity(f"key {key.key_hash}", role, timezone=_zone_of(key))
-    if accounts is None or "X-GoSight-Key" in request.headers:
+        return Identified(
+            f"key {key.key_hash}",
+            role,
+            timezone=_zone_of(key),
+            expires_at_ms=key.expires_at_ms,
+        )
+    if accounts is None:
         raise _unknown()
     if text.startswith(API_TOKEN_PREFIX):
         return await _by_api_token(accounts, text, project_id, services.now_ms())
@@ -145,7 +166,7 @@ async def _identify(request: web.Request, project_id: str) -> _Identity:
 
 async def _by_login(
     accounts: AccountServices, text: str, project_id: str, now_ms: int
-) -> _Identity:
+) -> Identified:
     try:
         claims = accounts.signer.read_access(text, now_ms)
     except ExpiredError:
@@ -155,24 +176,25 @@ async def _by_login(
     found = await find_by_login(accounts.database, claims, project_id)
     if found is None:
         raise ApiError(ErrorCode.UNAUTHORIZED, "the login is over; log in again")
-    return _Identity(
+    return Identified(
         f"account {found.account_id}",
         found.role,
         found.account_id,
         claims.session_id,
         timezone=found.timezone,
+        expires_at_ms=claims.expires_at_ms,
     )
 
 
 async def _by_api_token(
     accounts: AccountServices, text: str, project_id: str, now_ms: int
-) -> _Identity:
+) -> Identified:
     found = None
     if _API_TOKEN_FORM.fullmatch(text):
         found = await find_by_api_token(accounts.database, hash_of(text), project_id, now_ms)
     if found is None:
         raise _unknown()
-    return _Identity(
+    return Identified(
         f"account {found.account_id}",
         found.role,
         found.account_id,

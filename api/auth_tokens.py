@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 import jwt
@@ -36,11 +36,15 @@ class ExpiredError(TokenError):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says. `session_id` is the login that it belongs to, its family."""
+    """What a token says. `session_id` is the login that it belongs to, its family.
+
+    `expires_at_ms` is that of a token that was read.
+    """
 
     account_id: str
     session_id: str
     token_id: str
+    expires_at_ms: int = field(default=0, compare=False)
 
 
 class TokenSigner:
@@ -107,7 +111,8 @@ class TokenSigner:
         expires_s = payload["exp"]
         if payload["typ"] != kind or type(expires_s) is not int:
             raise TokenError("of another kind")
-        claims = Claims(*(str(payload[name]) for name in ("sub", "sid", "jti")))
+        account_id, session_id, token_id = (str(payload[name]) for name in ("sub", "sid", "jti"))
+        claims = Claims(account_id, session_id, token_id, expires_s * 1000)
         if not _UUID.fullmatch(claims.account_id) or not _UUID.fullmatch(claims.session_id):
             raise TokenError("of nobody")
         if expires_s * 1000 <= now_ms:

@@ -42,6 +42,17 @@ def allow_origin(request: web.Request, answer: web.StreamResponse) -> None:
         answer.headers["Access-Control-Expose-Headers"] = EXPOSED
 
 
+def is_own_page(request: web.Request) -> bool:
+    """Whether a WebSocket may be opened: browsers do not ask before, so the server has to look.
+
+    By pages that the operator has named, by those of this very host, and by what is no browser.
+    """
+    origin = request.headers.get("Origin", "")
+    if not origin or _is_allowed(request.app, request.headers):
+        return True
+    return origin.lower().partition("://")[2] == request.headers.get("Host", "").lower()
+
+
 def _is_allowed(app: web.Application, headers: MultiMapping[str]) -> bool:
     return headers.get("Origin", "").lower() in _origins(app)
 

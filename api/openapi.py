@@ -104,6 +104,10 @@ def _operation(route: Route, refs: _Refs) -> Document:
     return operation
 
 
+def _is_websocket(route: Route) -> bool:
+    return route.status == 101
+
+
 def _description(route: Route) -> str:
     """What the handler says of itself, and who may call it."""
     text = cleandoc(route.handler.__doc__ or "").partition("Raises:")[0].strip()
@@ -111,6 +115,8 @@ def _description(route: Route) -> str:
 
 
 def _who(route: Route) -> str:
+    if _is_websocket(route):
+        return "viewers of the project and above, as the first message says"
     if route.access is Access.PUBLIC:
         return "everybody"
     if route.is_personal:
@@ -184,6 +190,8 @@ def _responses(route: Route, refs: _Refs) -> Document:
             "content": content or {"application/json": {"schema": success}},
         }
     }
+    if _is_websocket(route):
+        responses = {"101": {"description": "The protocol is a WebSocket's from here on."}}
     for status in _failures(route):
         responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return dict(sorted(responses.items()))

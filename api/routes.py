@@ -20,6 +20,7 @@ from api.parameters import EventsParameters, OverviewParameters, PeriodParameter
 from api.read_routes import READ_ROUTES
 from api.reads.overview import overview
 from api.reads.overview_models import Overview
+from api.realtime.handler import REALTIME_ROUTES
 from api.route import BASE, PROJECT, Route
 
 __all__ = ["BASE", "DATA_ROUTES", "PROJECT", "ROUTES", "Route"]
@@ -61,5 +62,6 @@ DATA_ROUTES: tuple[Route, ...] = (
     *READ_ROUTES,
     *ALERT_ROUTES,
     *GOAL_ROUTES,
+    *REALTIME_ROUTES,
 )
 ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)

@@ -17,6 +17,7 @@ from benchmarks import (
     gateway,
     insights,
     latency,
+    realtime,
     recovery,
     sessions,
     short_sessions,
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "alerts": alerts.run,
     "short_sessions": short_sessions.run,
     "api": api.run,
+    "realtime": realtime.run,
 }
 
 

@@ -41,7 +41,7 @@ EVENTS_RAW = Topic(
     key="project_id:session_id",
     message="RawBatch",
     producers=("ingest_gateway",),
-    consumers=("storage", "behaviour"),
+    consumers=("storage", "behaviour", "api"),
 )
 REPLAY_CHUNKS = Topic(
     name="gosight.replay.chunks",
@@ -77,7 +77,7 @@ SESSIONS = Topic(
     key="project_id:session_id",
     message="SessionRevision",
     producers=("behaviour",),
-    consumers=("results", "alerts", "revenue"),
+    consumers=("results", "alerts", "revenue", "api"),
 )
 INSIGHTS = Topic(
     name="gosight.insights",

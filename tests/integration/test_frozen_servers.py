@@ -40,7 +40,7 @@ NEEDED = {
     "results": ({"kafka", "clickhouse"}, {"postgres", "redis"}),
     "alerts": ({"kafka"}, {"postgres"}),
     "alert_delivery": ({"kafka", "postgres"}, set[str]()),
-    "api": ({"clickhouse", "postgres"}, {"redis"}),
+    "api": ({"clickhouse", "postgres"}, {"redis", "kafka"}),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -18,6 +18,8 @@ from api.app import create_app
 from api.auth_tokens import TokenSigner
 from api.clickhouse_runner import ClickHouseRunner
 from api.rate_limits import RateLimits
+from api.realtime.limits import RealtimeLimits
+from api.realtime.service import open_realtime
 from api.services import Services
 from connectors.database import Database
 from connectors.goal_book import GoalBook
@@ -150,8 +152,12 @@ async def account_world(
     options: AccountOptions | None = None,
     now_ms: int = 1_795_255_200_000,
     senders: Mapping[str, str] | None = None,
+    live: RealtimeLimits | None = None,
 ) -> AsyncIterator[World]:
-    """The application as `python -m api` builds it, with cheap hashes, limits and clock of ours."""
+    """The application as `python -m api` builds it, with cheap hashes, limits and clock of ours.
+
+    With `live` it has live WebSockets.
+    """
     clock = Clock(now_ms)
     key_pool = await connect_postgres(databases.database_url)
     pool = await connect_postgres(databases.database_url, 8)
@@ -185,8 +191,14 @@ async def account_world(
                 ),
                 goals=GoalBook(Database(pool)),
             )
-            server = TestServer(create_app(services, accounts))
-            async with TestClient(server) as client:
+            async with AsyncExitStack() as opened:
+                realtime = None
+                if live is not None:
+                    realtime = await opened.enter_async_context(
+                        open_realtime(services, databases.kafka_brokers, live)
+                    )
+                server = TestServer(create_app(services, accounts, realtime))
+                client = await opened.enter_async_context(TestClient(server))
                 yield World(client, clock, services, accounts, buckets)
     finally:
         await accounts.key_caches.close()

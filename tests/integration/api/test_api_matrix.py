@@ -159,6 +159,7 @@ def test_what_is_public_is_a_closed_list() -> None:
         "POST /auth/login",
         "POST /auth/refresh",
         "GET /public/{slug}/overview",
+        "GET /projects/{project_id}/realtime",  # Who connects says who they are in a message.
     }
 
 
