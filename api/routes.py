@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from api import openapi_handlers, service_handlers
 from api.access import Access
+from api.accounts.audit_handlers import AUDIT_ROUTES
+from api.accounts.leaving import LEAVE_ROUTES
 from api.accounts.routes import ACCOUNT_ROUTES
+from api.erasures.routes import ERASURE_ROUTES
 from api.events_handler import events
 from api.ledger_handler import ledger
 from api.openapi import OPENAPI_PATH
@@ -31,4 +34,10 @@ DATA_ROUTES: tuple[Route, ...] = (
     Route("GET", PROJECT + "/events", events, Access.VIEWER),
     *READ_ROUTES,
 )
-ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *DATA_ROUTES,
+    *ACCOUNT_ROUTES,
+    *LEAVE_ROUTES,
+    *AUDIT_ROUTES,
+    *ERASURE_ROUTES,
+)
