@@ -242,3 +242,19 @@ async def test_days_whose_rows_have_expired_keep_their_aggregates(scene: Scene) 
     day = receipt["days_not_recounted"][0].replace("-", ", ").replace(", 0", ", ")
     assert [row for row in before if f"({day}, " in row] == [r for r in after if f"({day}, " in r]
     assert after != before  # The other day of hers was counted anew.
+
+
+async def test_an_erasure_waits_for_stores_that_are_away(scene: Scene) -> None:
+    """A store that does not answer puts the order back; the reason names no id."""
+    job_id = await scene.ask_erasure()
+    found = scene.shop.databases
+    away = Worker(found.database_url, "http://x:y@127.0.0.1:1/z", found.redis_url)
+    assert away.run_once()
+    ((reason, waits),) = scene.sql(
+        "SELECT last_error, leased_until > now() FROM visitor_requests WHERE id = %s", job_id
+    )
+    assert (reason, waits) == ("RetryableError after step none", True)
+    assert not scene.worker().run_once()
+    scene.sql("UPDATE visitor_requests SET leased_until = now() WHERE id = %s", job_id)
+    assert scene.worker().run_once()
+    assert (await scene.job(job_id))["state"] == "done"
