@@ -3,7 +3,7 @@
 In: booked counts by minute, outcome and reason, and a recount of the rows that are stored. Out: one
 entry a minute and their sum. `balanced` says that received = stored + duplicate + rejected +
 dropped; `recounted` is the number of rows found in the table of events, and `matches_rows` says
-that it equals `stored`. Pure.
+that these and the `erased` ones equal `stored`. Pure.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class LedgerEntry:
     rejected: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     recounted: int = 0
+    erased: int = 0
 
     @property
     def unaccounted(self) -> int:
@@ -38,7 +39,12 @@ class LedgerEntry:
     @property
     def is_sound(self) -> bool:
         """Everything is accounted for, and the rows that were booked as stored are there."""
-        return self.unaccounted == 0 and self.recounted == self.stored
+        return self.unaccounted == 0 and self.matches_rows
+
+    @property
+    def matches_rows(self) -> bool:
+        """As many rows are there as were stored and not erased since."""
+        return self.recounted + self.erased == self.stored
 
     def add(self, outcome: str, reason: str, events: int) -> None:
         """Book events."""
@@ -53,6 +59,8 @@ class LedgerEntry:
                 self.rejected[reason] = self.rejected.get(reason, 0) + events
             case Outcome.DROPPED:
                 self.dropped[reason] = self.dropped.get(reason, 0) + events
+            case Outcome.ERASED:
+                self.erased += events
 
     def document(self) -> dict[str, Any]:
         """As answers show it."""
@@ -67,7 +75,8 @@ class LedgerEntry:
             "unaccounted": self.unaccounted,
             "balanced": self.unaccounted == 0,
             "recounted": self.recounted,
-            "matches_rows": self.recounted == self.stored,
+            "erased": self.erased,
+            "matches_rows": self.matches_rows,
         }
 
 

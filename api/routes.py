@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from api import openapi_handlers, service_handlers
 from api.access import Access
+from api.accounts.audit_handlers import AUDIT_ROUTES
+from api.accounts.leaving import LEAVE_ROUTES
 from api.accounts.routes import ACCOUNT_ROUTES
 from api.alerts.routes import ALERT_ROUTES
 from api.data_models import Events, Ledger
+from api.erasures.routes import ERASURE_ROUTES
 from api.events_handler import events
 from api.goals.routes import GOAL_ROUTES
 from api.ledger_handler import ledger
@@ -64,4 +67,10 @@ DATA_ROUTES: tuple[Route, ...] = (
     *GOAL_ROUTES,
     *REALTIME_ROUTES,
 )
-ROUTES: tuple[Route, ...] = (*DATA_ROUTES, *ACCOUNT_ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *DATA_ROUTES,
+    *ACCOUNT_ROUTES,
+    *LEAVE_ROUTES,
+    *AUDIT_ROUTES,
+    *ERASURE_ROUTES,
+)

@@ -37,6 +37,7 @@ USUAL_PORTS = {
     "behaviour": 9095,
     "alerts": 9096,
     "alert_delivery": 9097,
+    "erasures": 9098,
 }
 # A server that dies this often is not saved by starting it once more.
 SERVER_RESTARTS_MAX = 5
@@ -229,6 +230,7 @@ class OneMachine:
                 "alert_delivery",
                 METRICS_PORT=str(ports["alert_delivery"]),
             ),
+            spec("erasures", "api.erasures", METRICS_PORT=str(ports["erasures"])),
             spec("api", "api"),
         ]
 

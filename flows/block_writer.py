@@ -6,7 +6,7 @@ repeatable:
 1. positions: "a block of these spans is begun", for all its partitions in one commit (the intent:
    after a crash the very same block is written again, and so carries the same token);
 2. dead letters of records that cannot be read, acknowledged by Kafka;
-3. event rows without duplicates, with the block's token;
+3. event rows without duplicates and erased visitors, with the block's token;
 4. ledger entries, with the block's token: the block is complete;
 5. positions after the block (for lag tools; not waited for, the next intent says it as well);
 6. live figures, which may be lost.
@@ -14,6 +14,8 @@ repeatable:
 Chunks of partitions that have left this process are put aside before step 1: nothing of them was
 begun, and their next holder reads them again. A claim that is confirmed after step 1, by asking,
 was there while the intent was noted: whoever takes over finds it, and writes under the same token.
+
+Steps 3 and 4 happen inside the gate that erasures close (`connectors.write_gate`).
 
 A trouble of the world is retried with growing pauses for a bounded time, then raised: the process
 ends, and the block is written again from step 1 by the next one (`flows.part_starts`).
@@ -23,7 +25,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
@@ -44,10 +47,12 @@ from connectors.kafka_log import (
 )
 from connectors.live_counters import LiveCounters
 from connectors.telemetry import get_logger
+from connectors.write_gate import OpenGate, WriteGate
 from flows.core.blocks import Block, OwnedChunk
 from flows.core.event_columns import block_table
 from flows.core.event_rows import EnrichedChunk
 from flows.core.ledger import LedgerKey, block_ledger
+from flows.core.suppression import without_suppressed
 from flows.dead_letters import dead_letter
 from flows.live_figures import LiveFigures
 from flows.new_events import NewEvents
@@ -61,6 +66,7 @@ from flows.write_figures import (
     LAST_COMMIT,
     WRITING_SINCE,
 )
+from schemas.erasure import Erased
 from schemas.reasons import Stage
 
 ResultT = TypeVar("ResultT")
@@ -68,11 +74,12 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """One span of a block: its chunks, and which of their rows are new."""
+    """One span of a block: its chunks, which of their rows are new, and which were left out."""
 
     span: Span
     chunks: Sequence[EnrichedChunk]
     kept: Sequence[Sequence[bool]]
+    suppressed: Sequence[Set[int]]
 
 
 class BlockWriter:
@@ -86,6 +93,7 @@ class BlockWriter:
         live: LiveCounters,
         claims: Claims,
         *,
+        gate: WriteGate | None = None,
         retry: RetryPolicy | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -94,6 +102,7 @@ class BlockWriter:
         self._positions = positions
         self._dead_letters = dead_letters
         self._claims = claims
+        self._gate = gate or OpenGate()
         self._retry = retry or RetryPolicy()
         self._is_stopping = is_stopping
         self._clock_ms = clock_ms
@@ -135,10 +144,11 @@ class BlockWriter:
         self._try("claims", self._be_sure)
         if not self._is_ours(name, held):
             raise FatalError("the claims were lost while a block was begun; nothing is written")
-        rows = self._rows(name, chunks)
-        table = _table_of(rows)
-        self._try("events", lambda: self._store.insert_events(table, name.token))
-        self._complete(rows, name.token)
+        with self._inside() as erased:
+            rows = self._rows(name, chunks, erased)
+            table = _table_of(rows)
+            self._try("events", lambda: self._store.insert_events(table, name.token))
+            self._complete(rows, name.token)
         if self._is_ours(name, held):  # Else the next holder may have noted more by now.
             self._last = (name, held)
             self._try("position", lambda: self._positions.finish(name, wait=False))
@@ -159,7 +169,19 @@ class BlockWriter:
             RetryableError: the world stayed away for too long, or the flow is stopping.
         """
         self._try("claims", self._be_sure)
-        rows = self._rows(name, sorted(chunks, key=_part_of))
+        with self._inside() as erased:
+            rows = self._repeat(name, sorted(chunks, key=_part_of), begun_ms, erased)
+        self._try("position", lambda: self._positions.finish(name))
+        get_logger().info("begun_block_finished", spans=len(name.spans), rows=len(rows))
+
+    def _repeat(
+        self,
+        name: BlockName,
+        chunks: Sequence[EnrichedChunk],
+        begun_ms: int | None,
+        erased: Erased,
+    ) -> Sequence[_Rows]:
+        rows = self._rows(name, chunks, erased)
         token = name.token
         if rows:
             table = _table_of(rows)
@@ -172,8 +194,16 @@ class BlockWriter:
                 token = f"{name.token} after {len(present)} rows, {len(rows)} spans"
             self._try("events", lambda: self._store.insert_events(table, token))
             self._complete(rows, token)
-        self._try("position", lambda: self._positions.finish(name))
-        get_logger().info("begun_block_finished", spans=len(name.spans), rows=len(rows))
+        return rows
+
+    @contextmanager
+    def _inside(self) -> Iterator[Erased]:
+        """Nobody erases rows or counts them anew meanwhile."""
+        erased = self._try("gate", self._gate.enter)
+        try:
+            yield erased
+        finally:
+            self._gate.leave()
 
     def _is_remembered(self, begun_ms: int | None) -> bool:
         return begun_ms is not None and self._store.is_remembered(begun_ms)
@@ -197,8 +227,10 @@ class BlockWriter:
         if not self._claims.confirm():
             raise RetryableError("it is not certain who holds the partitions")
 
-    def _rows(self, name: BlockName, chunks: Sequence[EnrichedChunk]) -> list[_Rows]:
-        """Dead letters out, duplicates dropped; what is left, span by span."""
+    def _rows(
+        self, name: BlockName, chunks: Sequence[EnrichedChunk], erased: Erased
+    ) -> list[_Rows]:
+        """Dead letters out, duplicates and erased visitors dropped; what is left, span by span."""
         letters = [
             dead_letter(_part_of(chunk), poison, Stage.STORAGE, self._clock_ms())
             for chunk in chunks
@@ -208,19 +240,20 @@ class BlockWriter:
             self._try("dead_letters", lambda: self._dead_letters.produce_all(letters))
             DEAD_LETTERS.labels("storage").inc(len(letters))
         kept = self._try("lookup", lambda: self._new_events.mark(name, chunks))
-        pairs = list(zip(chunks, kept, strict=True))
+        flags, left_out = without_suppressed(chunks, kept, erased)
+        pairs = list(zip(chunks, flags, left_out, strict=True))
         found = []
         for span in name.spans:
-            own = [(chunk, keep) for chunk, keep in pairs if _part_of(chunk) == span.part]
+            own = [pair for pair in pairs if _part_of(pair[0]) == span.part]
             if own:
-                found.append(_Rows(span, [c for c, _ in own], [keep for _, keep in own]))
+                found.append(_Rows(span, *(list(column) for column in zip(*own, strict=True))))
         return found
 
     def _complete(self, rows: Sequence[_Rows], token: str) -> None:
         entries: list[LedgerEntry] = []
         outcomes: Counter[LedgerKey] = Counter()
         for part in rows:
-            ledger = block_ledger(part.chunks, part.kept)
+            ledger = block_ledger(part.chunks, part.kept, part.suppressed)
             outcomes.update(ledger)
             entries += [_entry(part.span, key, events) for key, events in sorted(ledger.items())]
         if entries:

@@ -10,15 +10,19 @@ from collections.abc import Sequence
 import msgspec
 
 from connectors.live_results import LiveInsight, LiveResults, LiveSession
+from connectors.write_gate import WriteGate
 from flows.core.insight import Insight
 from flows.core.results import ResultChunk
 from flows.core.session_row import SessionRow
+from flows.core.suppression import without_erased
 
 _encode = msgspec.json.Encoder().encode
 
 
-def show(live: LiveResults, chunk: ResultChunk) -> None:
-    """Show a chunk; never raises."""
+def show(live: LiveResults, chunk: ResultChunk, *, gate: WriteGate | None = None) -> None:
+    """Show a chunk without what was erased; never raises."""
+    if gate is not None:
+        chunk = without_erased(chunk, gate.known())
     live.put(
         [_session(row) for row in chunk.sessions],
         [*map(_insight, chunk.insights), *map(_insight, _last_of_each(chunk.previews))],

@@ -3,7 +3,7 @@
 In: a `Block` of chunks of any partitions of this process. Effects, in this order, each repeatable:
 
 1. dead letters of records that cannot be rows, acknowledged by Kafka;
-2. rows of `sessions`, of each session the highest revision of the block;
+2. rows of `sessions`, of each session the highest revision of the block, of erased ones none;
 3. rows of `insights`;
 4. positions after the block.
 
@@ -24,9 +24,11 @@ from connectors.claims import Claims
 from connectors.kafka_log import SPANS_MAX, BlockName, Part, PositionStore, RecordProducer, Span
 from connectors.project_documents import Documents
 from connectors.result_store import ResultStore
+from connectors.write_gate import OpenGate, WriteGate
 from flows.core.blocks import Block
 from flows.core.result_columns import insight_table, session_table
 from flows.core.results import ResultChunk, latest
+from flows.core.suppression import without_erased
 from flows.dead_letters import dead_letter
 from flows.retries import RetryPolicy, try_effect
 from flows.streams import count_outcome
@@ -37,7 +39,7 @@ from flows.write_figures import (
     LAST_COMMIT,
     WRITING_SINCE,
 )
-from schemas.reasons import Stage
+from schemas.reasons import DropReason, Stage
 from schemas.topics import SESSIONS
 
 FLOW = "results"
@@ -56,6 +58,7 @@ class ResultWriter:
         claims: Claims,
         retention: Documents,
         *,
+        gate: WriteGate | None = None,
         retry: RetryPolicy | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -65,6 +68,7 @@ class ResultWriter:
         self._dead_letters = dead_letters
         self._claims = claims
         self._retention = retention
+        self._gate = gate or OpenGate()
         self._retry = retry or RetryPolicy()
         self._is_stopping = is_stopping
         self._clock_ms = clock_ms
@@ -98,6 +102,18 @@ class ResultWriter:
         if letters:
             self._try("dead_letters", lambda: self._dead_letters.produce_all(letters))
             DEAD_LETTERS.labels(FLOW).inc(len(letters))
+        erased = try_effect(FLOW, "gate", self._gate.enter, self._retry, self._is_stopping)
+        try:
+            kept = [without_erased(chunk, erased) for chunk in chunks]
+            self._insert(name, kept)
+        finally:
+            self._gate.leave()
+        self._try("position", lambda: self._positions.finish(name))
+        for chunk, left in zip(chunks, kept, strict=True):
+            _count(chunk, left)
+        LAST_COMMIT.labels(FLOW).set_to_current_time()
+
+    def _insert(self, name: BlockName, chunks: Sequence[ResultChunk]) -> None:
         sessions = session_table(
             latest(row for chunk in chunks for row in chunk.sessions),
             partial(self._days, "sessions"),
@@ -107,10 +123,6 @@ class ResultWriter:
         )
         self._try("sessions", lambda: self._store.insert_sessions(sessions, name.token))
         self._try("insights", lambda: self._store.insert_insights(insights, name.token))
-        self._try("position", lambda: self._positions.finish(name))
-        for chunk in chunks:
-            _count(chunk)
-        LAST_COMMIT.labels(FLOW).set_to_current_time()
 
     def _days(self, what: str, project_id: str) -> int:
         """As the project has set it; 0 if it has not, or not as a number of days."""
@@ -122,12 +134,15 @@ class ResultWriter:
         try_effect(FLOW, effect, call, self._retry, self._is_stopping)
 
 
-def _count(chunk: ResultChunk) -> None:
+def _count(chunk: ResultChunk, left: ResultChunk) -> None:
     """Each record in one counter; revisions that a newer one took the place of are stored, too."""
     for reason, records in Counter(poison.reason for poison in chunk.poisons).items():
         count_outcome(FLOW, "rejected", reason.value, records)
     count_outcome(FLOW, "shown", "", len(chunk.previews))
-    count_outcome(FLOW, "stored", "", chunk.record_count - len(chunk.poisons) - len(chunk.previews))
+    dropped = chunk.row_count - left.row_count
+    count_outcome(FLOW, "dropped", DropReason.SUPPRESSED, dropped)
+    stored = chunk.record_count - len(chunk.poisons) - len(chunk.previews) - dropped
+    count_outcome(FLOW, "stored", "", stored)
 
 
 def _stage_of(chunk: ResultChunk) -> Stage:

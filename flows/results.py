@@ -31,6 +31,7 @@ from connectors.kafka_producer import KafkaRecordProducer
 from connectors.live_results import RedisLiveResults
 from connectors.project_documents import ProjectDocuments
 from connectors.result_store import ClickHouseResultStore
+from connectors.write_gate import PostgresWriteGate
 from flows.core.blocks import Block, BlockCutter
 from flows.core.results import ResultChunk, result_chunk
 from flows.each_sink import EachSink
@@ -130,12 +131,14 @@ def build(
     retention = ProjectDocuments(settings.database_url, SECTION)
     retention.start()
     positions = TrackedPositions(KafkaPositionStore(brokers, group), lag)
+    gate = PostgresWriteGate(settings.database_url, group)
     writer = ResultWriter(
         ClickHouseResultStore(connect(settings.clickhouse_url)),
         positions,
         KafkaRecordProducer(brokers),
         claims,
         retention,
+        gate=gate,
         retry=RetryPolicy(seconds_max=settings.retry_seconds_max),
         is_stopping=is_stopping,
     )
@@ -150,13 +153,14 @@ def build(
     cutter: BlockCutter[ResultChunk] = BlockCutter(
         rows_max=settings.batch_rows, age_ms_max=int(settings.batch_seconds * 1000)
     )
-    live = EachSink(partial(show, RedisLiveResults(settings.redis_url)))
+    live = EachSink(partial(show, RedisLiveResults(settings.redis_url), gate=gate))
     flow = build_flow(source, EachSink(writer.write), live, cutter)
     claims.start()
 
     def close() -> None:
         claims.close()
         retention.close()
+        gate.close()
 
     return RunnableFlow(flow, close)
 

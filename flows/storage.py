@@ -29,6 +29,7 @@ from connectors.kafka_lag import LagMonitor, TrackedPositions
 from connectors.kafka_producer import KafkaRecordProducer
 from connectors.live_counters import RedisLiveCounters
 from connectors.lookups import load_agent_parser, load_place_reader
+from connectors.write_gate import PostgresWriteGate
 from flows.block_writer import BlockWriter
 from flows.core.blocks import Block, BlockCutter, OwnedChunk
 from flows.core.event_rows import EnrichedChunk, RowBuilder
@@ -113,12 +114,14 @@ def build(
     store = ClickHouseEventStore(connect(settings.clickhouse_url))
     check_same_topics(store, {name: topic.topic_id for name, topic in found.items()})
     positions = TrackedPositions(KafkaPositionStore(brokers, group), lag)
+    gate = PostgresWriteGate(settings.database_url, group)
     writer = BlockWriter(
         store,
         positions,
         KafkaRecordProducer(brokers),
         RedisLiveCounters(settings.redis_url),
         claims,
+        gate=gate,
         retry=RetryPolicy(seconds_max=settings.retry_seconds_max),
         is_stopping=is_stopping,
     )
@@ -144,7 +147,12 @@ def build(
     )
     flow = build_flow(source, EachSink(writer.write), to_chunk, cutter)
     claims.start()
-    return RunnableFlow(flow, claims.close)
+
+    def close() -> None:
+        claims.close()
+        gate.close()
+
+    return RunnableFlow(flow, close)
 
 
 def flow() -> Dataflow:

@@ -58,3 +58,4 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     REJECTED = "rejected"
     DROPPED = "dropped"
+    ERASED = "erased"  # Of those stored: their rows are gone since. No further fate of an event.

@@ -14,7 +14,7 @@ from standalone.ports import choose_port
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOWS = ("storage", "behaviour", "results", "alerts", "alert_delivery")
-NAMES = ("gateway", *FLOWS, "api")
+NAMES = ("gateway", *FLOWS, "erasures", "api")
 
 
 @contextmanager
@@ -40,6 +40,7 @@ def our_processes(
     commands = {
         "gateway": (["ingest_gateway"], 0),
         **{name: (["flows", name], ports[name]) for name in FLOWS},
+        "erasures": (["api.erasures"], ports["erasures"]),
         "api": (["api"], 0),
     }
     processes = []

@@ -144,10 +144,7 @@ async def change_password(request: web.Request) -> web.Response:
     accounts = request.app[ACCOUNTS]
     body = await read_body(request, PasswordBody)
     now_ms = request.app[SERVICES].now_ms()
-    account = await accounts.database.row(_BY_ID, id=request[CALLER].account_id)
-    email = account["email"] if account else ""
-    await _check_password(request, email, account, body.old_password.get_secret_value())
-    assert account is not None
+    account = await check_own_password(request, body.old_password.get_secret_value())
     new_hash = await accounts.passwords.hash(body.new_password.get_secret_value())
     async with accounts.database.transaction() as transaction:
         changed = await transaction.run(
@@ -164,6 +161,19 @@ async def change_password(request: web.Request) -> web.Response:
             transaction, accounts.signer, account["id"], _device(request, accounts), now_ms
         )
     return _logged_in(accounts, account, claims, now_ms)
+
+
+async def check_own_password(request: web.Request, password: str) -> DatabaseRow:
+    """The caller's account, if the password is theirs.
+
+    Raises:
+        ApiError: UNAUTHORIZED, RATE_LIMITED.
+    """
+    account = await request.app[ACCOUNTS].database.row(_BY_ID, id=request[CALLER].account_id)
+    email = account["email"] if account else ""
+    await _check_password(request, email, account, password)
+    assert account is not None
+    return account
 
 
 async def _check_may_register(accounts: AccountServices, body: RegisterBody, now_ms: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from api.access import Access
+from api.accounts.audit import Action, write_audit
 from api.accounts.fields import list_answer, nothing, one_answer, role_of
 from api.accounts.invitations import accept_invitation, invite
 from api.accounts.logins import moment
@@ -55,6 +58,9 @@ async def add_member(request: web.Request) -> web.Response:
         )
         if account is not None:
             member = await _insert(transaction, caller.project_id, account["id"], body.role)
+            await write_audit(
+                transaction, caller, Action.MEMBER_ADDED, account["id"], role=body.role
+            )
             return one_answer(Added, {"state": "member", "member": member}, status=201)
         text, row = await invite(
             transaction,
@@ -63,6 +69,9 @@ async def add_member(request: web.Request) -> web.Response:
             body.role,
             caller.account_id or None,
             request.app[SERVICES].now_ms(),
+        )
+        await write_audit(
+            transaction, caller, Action.MEMBER_INVITED, str(row["id"]), role=body.role
         )
     where = accounts.options.dashboard_url
     # After the #, so that it is in no log of no server.
@@ -89,6 +98,14 @@ async def change_member(request: web.Request) -> web.Response:
             project=caller.project_id,
             user=user_id,
         )
+        await write_audit(
+            transaction,
+            caller,
+            Action.MEMBER_CHANGED,
+            user_id,
+            role=body.role,
+            before=before.name.lower(),
+        )
         if after < Access.ADMIN:
             await _withdraw_invitations(transaction, caller.project_id, user_id)
         row = await _member(transaction, caller.project_id, user_id)
@@ -104,6 +121,7 @@ async def remove_member(request: web.Request) -> web.Response:
         if user_id != caller.account_id:
             check_role_change(caller.role, before, None)
         check_owner_stays(before, None, await _owners(transaction, caller.project_id))
+        await write_audit(transaction, caller, Action.MEMBER_REMOVED, user_id)
         await _withdraw_invitations(transaction, caller.project_id, user_id)
         await transaction.run(
             "DELETE FROM project_members WHERE project_id = %(project)s AND account_id = %(user)s",
@@ -136,6 +154,9 @@ async def delete_invitation(request: web.Request) -> web.Response:
             project=caller.project_id,
         )
         check_role_change(caller.role, role_of(existing(row)["role"]), None)
+        await write_audit(
+            transaction, caller, Action.INVITATION_DELETED, id_of(request, "invitation_id")
+        )
     return nothing()
 
 
@@ -152,6 +173,13 @@ async def accept(request: web.Request) -> web.Response:
             transaction, body.token, account, request.app[SERVICES].now_ms()
         )
         role = await _role(transaction, project_id, caller.account_id)
+        await write_audit(
+            transaction,
+            replace(caller, project_id=project_id),
+            Action.MEMBER_JOINED,
+            caller.account_id,
+            role=role.name.lower(),
+        )
     return one_answer(Joined, {"project_id": project_id, "role": role.name.lower()})
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from api.access import Access
+from api.accounts.audit import Action, write_audit
 from api.accounts.fields import list_answer, nothing, one_answer
 from api.accounts.logins import moment
 from api.accounts.lookups import existing, id_of, not_found
@@ -93,6 +94,13 @@ async def edit_project(request: web.Request) -> web.Response:
     changes = body.model_dump(include=body.model_fields_set)
     async with accounts.database.transaction() as transaction:
         row = await change_project(transaction, caller.project_id, changes)
+        await write_audit(
+            transaction,
+            caller,
+            Action.PROJECT_CHANGED,
+            fields=sorted(changes),
+            settings=sorted(changes.get("settings") or {}),
+        )
         hashes = await key_hashes(transaction, caller.project_id)
     await accounts.key_caches.forget(hashes)
     return one_answer(Project, {**row, "role": _role_name(caller.role)})
@@ -103,6 +111,7 @@ async def remove_project(request: web.Request) -> web.Response:
     accounts, caller = request.app[ACCOUNTS], request[CALLER]
     async with accounts.database.transaction() as transaction:
         order, hashes = await delete_project(transaction, caller.project_id, caller.account_id)
+        await write_audit(transaction, caller, Action.PROJECT_DELETED, caller.project_id)
     await accounts.key_caches.revoke(hashes)
     return one_answer(Erasure, order, status=202)
 
@@ -132,20 +141,29 @@ async def new_api_key(request: web.Request) -> web.Response:
             rate_limit=body.rate_limit,
             expires_at=body.expires_at,
         )
+        await write_audit(
+            transaction,
+            request[CALLER],
+            Action.KEY_CREATED,
+            row["id"],
+            permissions=body.permissions,
+        )
     return one_answer(NewKey, {**row, "key": text}, status=201)
 
 
 async def revoke_api_key(request: web.Request) -> web.Response:
     """Make a key invalid for ever, everywhere within seconds. Repeating changes nothing."""
-    accounts = request.app[ACCOUNTS]
-    row = await accounts.database.row(
-        "UPDATE api_keys SET is_active = false, revoked_at = coalesce(revoked_at, now()) "
-        "WHERE id = %(id)s AND project_id = %(project)s RETURNING key_hash",
-        id=id_of(request, "key_id"),
-        project=request[CALLER].project_id,
-    )
-    if row is None:
-        raise not_found()
+    accounts, key_id = request.app[ACCOUNTS], id_of(request, "key_id")
+    async with accounts.database.transaction() as transaction:
+        row = await transaction.row(
+            "UPDATE api_keys SET is_active = false, revoked_at = coalesce(revoked_at, now()) "
+            "WHERE id = %(id)s AND project_id = %(project)s RETURNING key_hash",
+            id=key_id,
+            project=request[CALLER].project_id,
+        )
+        if row is None:
+            raise not_found()
+        await write_audit(transaction, request[CALLER], Action.KEY_REVOKED, key_id)
     await accounts.key_caches.revoke([row["key_hash"]])
     return nothing()
 

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 from psycopg.errors import UniqueViolation
 
+from api.accounts.audit import Action, write_audit
 from api.accounts.fields import SLUG, one_answer
 from api.accounts.lookups import existing
 from api.accounts.services import ACCOUNTS
@@ -71,18 +72,22 @@ async def public_dashboard(request: web.Request) -> web.Response:
 async def set_public_dashboard(request: web.Request) -> web.Response:
     """Make totals public, or end it: the address answers 404 with the next request."""
     body = await read_body(request, PublicDashboardBody)
+    caller = request[CALLER]
     try:
-        row = await request.app[ACCOUNTS].database.row(
-            "INSERT INTO public_dashboards (project_id, slug, is_enabled) "
-            "SELECT id, coalesce(%(slug)s::text, trim('-' FROM slug)), %(enabled)s "
-            "FROM projects "
-            "WHERE id = %(project)s ON CONFLICT (project_id) DO UPDATE SET "
-            "slug = coalesce(%(slug)s::text, public_dashboards.slug), is_enabled = %(enabled)s "
-            "RETURNING is_enabled AS enabled, slug",
-            project=request[CALLER].project_id,
-            slug=body.slug,
-            enabled=body.enabled,
-        )
+        async with request.app[ACCOUNTS].database.transaction() as transaction:
+            row = await transaction.row(
+                "INSERT INTO public_dashboards (project_id, slug, is_enabled) "
+                "SELECT id, coalesce(%(slug)s::text, trim('-' FROM slug)), %(enabled)s "
+                "FROM projects "
+                "WHERE id = %(project)s ON CONFLICT (project_id) DO UPDATE SET "
+                "slug = coalesce(%(slug)s::text, public_dashboards.slug), is_enabled = %(enabled)s "
+                "RETURNING is_enabled AS enabled, slug",
+                project=caller.project_id,
+                slug=body.slug,
+                enabled=body.enabled,
+            )
+            enabled = body.enabled
+            await write_audit(transaction, caller, Action.PUBLIC_PAGE_CHANGED, enabled=enabled)
     except UniqueViolation:
         raise ApiError(ErrorCode.CONFLICT, "another dashboard has this name") from None
     return one_answer(PublicDashboard, existing(row))

@@ -16,10 +16,10 @@ from api.alerts.services import AlertServices
 from api.answers import data_answer
 from api.auth import CALLER, Caller
 from api.bodies import Body, read_body
+from api.cursor import Cursor, decode_cursor
 from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters, parse_parameters
 from api.reads.asking import ask_period, id_of_path, not_found
-from api.reads.cursors import Cursor, decode_cursor
 from api.services import SERVICES
 from connectors.alert_book import (
     OLD_SECRET_HOURS,

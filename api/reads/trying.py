@@ -14,6 +14,7 @@ from aiohttp import web
 
 from api.answers import data_answer, json_answer, time_text
 from api.bodies import read_body
+from api.erasures.handlers import visitor_job
 from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters
 from api.reads.asking import ask, id_of_path, not_found
@@ -83,7 +84,10 @@ async def job_state(request: web.Request) -> web.Response:
     job_id = id_of_path(request, "job_id", "job")
     job = await asked.stores.jobs.find(asked.caller.project_id, job_id)
     if job is None:
-        raise not_found("job")
+        state = await visitor_job(request, job_id)
+        if state is None:
+            raise not_found("job")
+        return data_answer(state)
     return data_answer(
         {
             "id": job.id,

@@ -133,6 +133,10 @@ class Shared:
         self._values.append(value)
         return place
 
+    def value_at(self, place: int) -> tuple[Any, ...]:
+        """The value at a place."""
+        return self._values[place]
+
     def extend(self, other: Shared) -> None:
         """Add another's values and rows; what both have stands twice, which does no harm."""
         first = len(self._values)

@@ -7,11 +7,11 @@ other outcomes, per project, minute of receipt and reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from flows.core.event_rows import EnrichedChunk, minute_of
-from schemas.reasons import Outcome
+from schemas.reasons import DropReason, Outcome
 
 
 class LedgerKey(NamedTuple):
@@ -24,9 +24,13 @@ class LedgerKey(NamedTuple):
 
 
 def block_ledger(
-    chunks: Iterable[EnrichedChunk], kept: Sequence[Sequence[bool]]
+    chunks: Sequence[EnrichedChunk],
+    kept: Sequence[Sequence[bool]],
+    suppressed: Sequence[Set[int]] = (),
 ) -> Counter[LedgerKey]:
     """Count a block's events by outcome; `kept[i][row]` says whether chunk i's row is stored.
+
+    `suppressed[i]` are rows of chunk i that were left out because their visitor was erased.
 
     `received` comes from the gateway's stamp, the outcomes from what was done with each event:
     the two sides are counted apart, so that a difference shows.
@@ -37,14 +41,19 @@ def block_ledger(
         if events:
             entries[LedgerKey(project_id, minute_ms, outcome, reason)] += events
 
-    for chunk, keep in zip(chunks, kept, strict=True):
+    left_out = suppressed or [frozenset()] * len(chunks)
+    for chunk, keep, erased in zip(chunks, kept, left_out, strict=True):
         for record in chunk.records:
             stored = sum(keep[record.row_first : record.row_end])
-            duplicates = record.row_end - record.row_first - stored
+            dropped = 0
+            if erased:
+                dropped = sum(record.row_first <= row < record.row_end for row in erased)
+            duplicates = record.row_end - record.row_first - stored - dropped
             where = (record.project_id, record.minute_ms)
             book(*where, Outcome.RECEIVED, record.event_count, "")
             book(*where, Outcome.STORED, stored, "")
             book(*where, Outcome.DUPLICATE, duplicates, "")
+            book(*where, Outcome.DROPPED, dropped, DropReason.SUPPRESSED)
         for poison in chunk.poisons:
             where = (poison.project_id, minute_of(poison.created_ms))
             book(*where, Outcome.RECEIVED, poison.event_count, "")

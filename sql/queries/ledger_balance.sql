@@ -6,7 +6,7 @@ SELECT
 FROM (
     SELECT
         sumIf(events, outcome = 'received') AS minute_received,
-        sumIf(events, outcome != 'received') AS minute_decided
+        sumIf(events, outcome NOT IN ('received', 'erased')) AS minute_decided
     FROM ledger_minutes
     WHERE minute >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
     GROUP BY project_id, minute

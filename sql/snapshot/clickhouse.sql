@@ -96,6 +96,18 @@ GROUP BY
     target_tag,
     target_text;
 
+CREATE TABLE erasing_ids
+(
+    `request_id` UUID,
+    `project_id` String,
+    `kind` LowCardinality(String),
+    `id` String
+)
+ENGINE = MergeTree
+PARTITION BY request_id
+ORDER BY (kind, id)
+SETTINGS non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
 CREATE VIEW error_logs
 (
     `project_id` String,

@@ -189,6 +189,20 @@ CREATE TABLE api_tokens (
 );
 CREATE INDEX api_tokens_account_id_idx ON api_tokens USING btree (account_id);
 
+CREATE TABLE audit_log (
+    id bigint NOT NULL,
+    project_id uuid NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    actor_id uuid,
+    action text NOT NULL,
+    target text DEFAULT ''::text NOT NULL,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT audit_log_details_check CHECK ((jsonb_typeof(details) = 'object'::text)),
+    CONSTRAINT audit_log_pkey PRIMARY KEY (id)
+);
+CREATE INDEX audit_log_at_idx ON audit_log USING btree (at);
+CREATE INDEX audit_log_project_id_idx ON audit_log USING btree (project_id, id);
+
 CREATE TABLE auth_sessions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     account_id uuid NOT NULL,
@@ -205,6 +219,31 @@ CREATE TABLE auth_sessions (
     CONSTRAINT auth_sessions_token_hash_key UNIQUE (token_hash)
 );
 CREATE INDEX auth_sessions_account_id_idx ON auth_sessions USING btree (account_id);
+
+CREATE TABLE erased_ids (
+    project_id uuid NOT NULL,
+    kind text NOT NULL,
+    id_hash character varying(64) NOT NULL,
+    erased_before timestamp with time zone NOT NULL,
+    CONSTRAINT erased_ids_id_hash_check CHECK (((id_hash)::text ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT erased_ids_kind_check CHECK ((kind = ANY (ARRAY['visitor'::text, 'session'::text]))),
+    CONSTRAINT erased_ids_pkey PRIMARY KEY (project_id, kind, id_hash)
+);
+CREATE INDEX erased_ids_erased_before_idx ON erased_ids USING btree (erased_before);
+
+CREATE TABLE erasure_salts (
+    project_id uuid NOT NULL,
+    salt bytea NOT NULL,
+    CONSTRAINT erasure_salts_pkey PRIMARY KEY (project_id),
+    CONSTRAINT erasure_salts_salt_check CHECK ((length(salt) = 32))
+);
+
+CREATE TABLE erasure_version (
+    is_only boolean DEFAULT true NOT NULL,
+    version bigint NOT NULL,
+    CONSTRAINT erasure_version_is_only_check CHECK (is_only),
+    CONSTRAINT erasure_version_pkey PRIMARY KEY (is_only)
+);
 
 CREATE TABLE error_groups (
     project_id uuid NOT NULL,
@@ -304,8 +343,12 @@ CREATE TABLE project_erasures (
     last_error text,
     finished_at timestamp with time zone,
     receipt jsonb,
+    leased_by uuid,
+    step text DEFAULT ''::text NOT NULL,
+    work jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT project_erasures_pkey PRIMARY KEY (project_id),
-    CONSTRAINT project_erasures_receipt_check CHECK ((jsonb_typeof(receipt) = 'object'::text))
+    CONSTRAINT project_erasures_receipt_check CHECK ((jsonb_typeof(receipt) = 'object'::text)),
+    CONSTRAINT project_erasures_work_check CHECK ((jsonb_typeof(work) = 'object'::text))
 );
 CREATE INDEX project_erasures_open_idx ON project_erasures USING btree (requested_at) WHERE (finished_at IS NULL);
 
@@ -406,6 +449,40 @@ CREATE TABLE tenants (
     CONSTRAINT tenants_pkey PRIMARY KEY (id)
 );
 CREATE TRIGGER tenants_touch_updated_at BEFORE UPDATE ON tenants FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE TABLE visitor_export_parts (
+    request_id uuid NOT NULL,
+    part integer NOT NULL,
+    content bytea NOT NULL,
+    CONSTRAINT visitor_export_parts_pkey PRIMARY KEY (request_id, part),
+    CONSTRAINT visitor_export_parts_request_id_fkey FOREIGN KEY (request_id) REFERENCES visitor_requests(id) ON DELETE CASCADE
+);
+
+CREATE TABLE visitor_requests (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    sequence bigint NOT NULL,
+    project_id uuid NOT NULL,
+    kind text NOT NULL,
+    subject text,
+    subject_hash character varying(64) NOT NULL,
+    requested_by uuid,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    leased_by uuid,
+    leased_until timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    step text DEFAULT ''::text NOT NULL,
+    work jsonb DEFAULT '{}'::jsonb NOT NULL,
+    finished_at timestamp with time zone,
+    receipt jsonb,
+    CONSTRAINT visitor_requests_kind_check CHECK ((kind = ANY (ARRAY['export'::text, 'erasure'::text]))),
+    CONSTRAINT visitor_requests_pkey PRIMARY KEY (id),
+    CONSTRAINT visitor_requests_receipt_check CHECK ((jsonb_typeof(receipt) = 'object'::text)),
+    CONSTRAINT visitor_requests_subject_hash_check CHECK (((subject_hash)::text ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT visitor_requests_work_check CHECK ((jsonb_typeof(work) = 'object'::text))
+);
+CREATE INDEX visitor_requests_open_idx ON visitor_requests USING btree (requested_at) WHERE (finished_at IS NULL);
+CREATE INDEX visitor_requests_project_id_idx ON visitor_requests USING btree (project_id, subject_hash);
 
 CREATE OR REPLACE FUNCTION touch_updated_at()
  RETURNS trigger

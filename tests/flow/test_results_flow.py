@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 from functools import partial
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -25,6 +26,7 @@ from connectors.memory_kafka import (
     all_parts,
 )
 from connectors.memory_results import MemoryLiveResults, MemoryResultStore
+from connectors.write_gate import OpenGate
 from flows.core.blocks import BlockCutter
 from flows.core.result_columns import insight_table, session_table
 from flows.each_sink import EachSink
@@ -32,6 +34,7 @@ from flows.live_board import show
 from flows.result_writer import ResultWriter
 from flows.results import TOPICS, CommittedStarts, build_flow
 from flows.retries import RetryPolicy
+from schemas.erasure import Erased, ErasedOfProject, session_hash, user_hash
 from schemas.reasons import RejectReason, Stage
 from schemas.topics import EVENTS_REJECTED, INSIGHTS, SESSIONS
 from schemas.v1.pipeline_pb2 import RejectedRecord
@@ -65,6 +68,7 @@ class World:
         self.live = MemoryLiveResults(lambda: NOW_MS)
         self.positions = FailingPositions()
         self.retention = MemoryDocuments()
+        self.gate = OpenGate()
 
     def run(self, *, rows_max: int = 7, retry_s: float = 0.001) -> None:
         """One life of the flow, to the end of the log or to its death."""
@@ -75,6 +79,7 @@ class World:
             MemoryRecordProducer(self.log),
             claims,
             self.retention,
+            gate=self.gate,
             retry=RetryPolicy(seconds_max=retry_s, wait_s_max=0.001),
             is_stopping=lambda: retry_s < 1,
             clock_ms=lambda: NOW_MS,
@@ -83,7 +88,7 @@ class World:
             build_flow(
                 MemorySource(self.log, claims, CommittedStarts(self.positions), batch_records=3),
                 EachSink(writer.write),
-                EachSink(partial(show, self.live)),
+                EachSink(partial(show, self.live, gate=self.gate)),
                 BlockCutter(rows_max=rows_max, age_ms_max=60_000),
             )
         )
@@ -106,6 +111,42 @@ def test_rows_are_stored_and_shown() -> None:
     assert {s: int(state["revision"]) for s, state in world.live.states.items()} == {
         session: row.revision for session, row in rows.items()
     }
+
+
+def test_results_of_erased_visitors_are_neither_stored_nor_shown() -> None:
+    """By the session, by who it was until then, and all of a deleted project."""
+    world = World()
+    results, rows, insights = some_results(random.Random(2), PROJECT, 20)
+    for result in results:
+        world.log.append(record_of(result))
+    by_session, salt = next(found.session_id for found in insights.values()), bytes(32)
+    before = msgspec.structs.replace(a_row(PROJECT, str(UUID(int=1)), 1), user_id="ann")
+    after = msgspec.structs.replace(
+        a_row(PROJECT, str(UUID(int=2)), 1, at_ms=NOW_MS + 2), user_id="ann"
+    )
+    for row in (before, after):
+        world.log.append(record_of(row))
+    erased = ErasedOfProject(
+        salt,
+        {user_hash(salt, "ann"): NOW_MS + 1},
+        frozenset([session_hash(salt, by_session)]),
+    )
+    world.gate.erased = Erased(visitors={PROJECT: erased})
+    world.run()
+    stored = {session for _, session in world.store.sessions}
+    assert stored == {*rows, after.session_id} - {by_session}
+    assert not {by_session, before.session_id} & set(world.live.states)
+    left = {id_ for id_, found in insights.items() if found.session_id != by_session}
+    assert set(world.store.insights) == set(world.live.recent[PROJECT]) == left
+    assert left < set(insights)
+    gone = World()
+    gone.gate.erased = Erased(projects=frozenset([PROJECT]))
+    for result in results:
+        gone.log.append(record_of(result))
+    gone.run()
+    assert not gone.store.sessions
+    assert not gone.store.insights
+    assert not gone.live.states
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ PROCESSES = {
     "alerts": ["flows", "alerts"],
     "alert_delivery": ["flows", "alert_delivery"],
     "results": ["flows", "results"],
+    "erasures": ["api.erasures"],
     "api": ["api"],
 }
 ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -79,7 +80,7 @@ def test_every_line_is_json_while_all_servers_are_dead(name: str, tmp_path: Path
     ports = [choose_port(0)]
     for _ in range(2):
         ports.append(choose_port(0, tuple(ports)))
-    is_flow = PROCESSES[name][0] == "flows"
+    is_flow = PROCESSES[name][0] in {"flows", "api.erasures"}
     log_path = tmp_path / "process.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -225,6 +226,7 @@ def test_bad_settings_are_told_as_json() -> None:
         (["flows", "alerts"], "METRICS_PORT"),
         (["flows", "alert_delivery"], "METRICS_PORT"),
         (["flows", "results"], "METRICS_PORT"),
+        (["api.erasures"], "METRICS_PORT"),
         (["api"], "API_PORT"),
         (["api"], "JWT_SECRET"),
     ):

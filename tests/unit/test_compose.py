@@ -20,7 +20,10 @@ TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 MODES = {"full", "optimized", "analytics"}
 MONITORING = "monitoring"
-OURS = {"gateway", "storage", "alerts", "behaviour", "results", "alert_delivery", "api", "migrate"}
+OURS = {
+    "gateway", "storage", "alerts", "behaviour", "results", "alert_delivery", "erasures", "api",
+    "migrate",
+}  # fmt: skip
 # Gone from their registry, or not maintained any more.
 WITHDRAWN = ("bitnami/", "bitnamilegacy/", "minio/", "wurstmeister/", "confluentinc/cp-zookeeper")
 TOP_KEYS = {"name", "services", "volumes", "networks", "secrets", "configs"}
@@ -189,6 +192,7 @@ def test_ports_lead_to_where_the_processes_listen() -> None:
         (services["behaviour"], services["behaviour"]["environment"]["METRICS_PORT"]),
         (services["alerts"], services["alerts"]["environment"]["METRICS_PORT"]),
         (services["alert_delivery"], services["alert_delivery"]["environment"]["METRICS_PORT"]),
+        (services["erasures"], services["erasures"]["environment"]["METRICS_PORT"]),
         (api, api["environment"]["API_PORT"]),
     ):
         assert f"127.0.0.1:{port}/ready" in service["healthcheck"]["test"][-1]

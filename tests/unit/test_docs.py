@@ -121,7 +121,7 @@ def test_containers_run_commands_that_exist() -> None:
         for part in " ".join(service.get("command", ())).split("&&")
         for call in _GOSIGHT.findall(part)
     ]
-    assert len(calls) == 9
+    assert len(calls) == 10
     for call in calls:
         assert list(command_faults(call.split())) == []
 

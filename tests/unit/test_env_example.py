@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from api.erasures.settings import ErasureSettings
 from api.settings import ApiSettings
 from cli.settings import CliSettings
 from connectors.settings import ConnectionSettings, EnvSettings
@@ -21,6 +22,7 @@ SETTINGS: tuple[type[EnvSettings], ...] = (
     GatewaySettings,
     FlowSettings,
     ApiSettings,
+    ErasureSettings,
     CliSettings,
     MigrationSettings,
 )
@@ -34,6 +36,7 @@ PROCESSES: dict[str, tuple[type[EnvSettings], ...]] = {
     "behaviour": (FlowSettings,),
     "results": (FlowSettings,),
     "alert_delivery": (FlowSettings,),
+    "erasures": (ErasureSettings,),
     "api": (ApiSettings,),
     "migrate": (MigrationSettings, CliSettings),
 }

@@ -1,0 +1,137 @@
+"""`python -m api.erasures`: the process that exports and erases what was asked for.
+
+Several may run: each order is one worker's at a time. SIGTERM and SIGINT end it after the step that
+it is at, at the latest when its lease is over for others; exit 0. `/ready` tells whether the stores
+answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+
+from api import service_handlers
+from api.erasures.settings import ErasureSettings
+from api.erasures.worker import Worker
+from connectors.dependencies import AsyncProbe, AsyncProbes
+from connectors.erasing_live import ErasingLive
+from connectors.erasing_store import ErasingStore
+from connectors.errors import ConnectorError
+from connectors.log_capture import own_process_logs
+from connectors.postgres import connect_postgres
+from connectors.settings import SettingsError
+from connectors.telemetry import get_logger
+
+TIDY_S = 300.0
+DRAIN_S = 30.0
+
+
+async def serve(settings: ErasureSettings, stop: asyncio.Event) -> None:
+    """Do what is ordered until `stop` is set.
+
+    Raises:
+        OSError: the port cannot be listened on.
+    """
+    pool = await connect_postgres(settings.database_url, 1)
+    store, live = ErasingStore(settings.clickhouse_url), ErasingLive(settings.redis_url)
+
+    async def ask_postgres() -> str | None:
+        async with pool.connection(timeout=1.0) as connection:
+            await connection.execute("SELECT 1")
+        return None
+
+    probes = AsyncProbes(
+        {
+            "postgres": ask_postgres,
+            "clickhouse": _in_thread(store.check),
+            "redis": _in_thread(live.check),
+        },
+        frozenset({"postgres", "clickhouse", "redis"}),
+    )
+    app = web.Application()
+    app[service_handlers.PROBES] = probes
+    app.router.add_get("/health", service_handlers.health)
+    app.router.add_get("/ready", service_handlers.ready)
+    app.router.add_get("/metrics", service_handlers.metrics)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    probes.start()
+    worker = Worker(
+        settings.database_url,
+        settings.clickhouse_url,
+        settings.redis_url,
+        lease_s=settings.lease_s,
+    )
+    try:
+        await web.TCPSite(runner, settings.metrics_host, settings.metrics_port).start()
+        get_logger().info("erasures_started", port=settings.metrics_port)
+        task = asyncio.create_task(_work(worker, settings.poll_s, stop))
+        await stop.wait()
+        get_logger().info("erasures_stopping")
+        await asyncio.wait({task}, timeout=DRAIN_S)
+    finally:
+        probes.stop()
+        await runner.cleanup()
+        await pool.close()
+
+
+async def _work(worker: Worker, poll_s: float, stop: asyncio.Event) -> None:
+    tidied_at = float("-inf")
+    while not stop.is_set():
+        is_busy = False
+        try:
+            is_busy = await asyncio.to_thread(worker.run_once)
+            if time.monotonic() - tidied_at > TIDY_S:
+                await asyncio.to_thread(worker.tidy)
+                tidied_at = time.monotonic()
+        except ConnectorError as error:
+            get_logger().warning("erasures_wait", reason=str(error))
+        if not is_busy:
+            try:
+                await asyncio.wait_for(stop.wait(), poll_s)
+            except TimeoutError:
+                continue
+
+
+def _in_thread(check: Callable[[], None]) -> AsyncProbe:
+    async def ask() -> str | None:
+        await asyncio.to_thread(check)
+        return None
+
+    return ask
+
+
+async def _run(settings: ErasureSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+def main(environ: Mapping[str, str] | None = None) -> int:
+    """Run the process; returns its exit code."""
+    own_process_logs("erasures")
+    try:
+        settings = ErasureSettings.from_env(os.environ if environ is None else environ)
+    except SettingsError as error:
+        get_logger().error("settings_invalid", detail=str(error))
+        return 2
+    own_process_logs("erasures", settings.log_level)
+    try:
+        asyncio.run(_run(settings))
+    except OSError as error:
+        get_logger().error("erasures_failed", detail=str(error))
+        return 1
+    # A step that does not end is left to the next process: it may be done twice.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

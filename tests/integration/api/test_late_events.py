@@ -1,0 +1,171 @@
+"""Late events of erased visitors and deleted projects: dropped, counted, never stored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import UUID, uuid4, uuid5
+
+import psycopg
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from api.erasures.worker import Worker
+from api.ledger import LedgerEntry, build_ledger
+from connectors.clickhouse import connect
+from connectors.event_store import ClickHouseEventStore
+from connectors.kafka_log import Span
+from connectors.memory_kafka import (
+    MemoryClaims,
+    MemoryLog,
+    MemoryPositionStore,
+    MemoryRecordProducer,
+    MemorySpanReader,
+)
+from connectors.memory_store import MemoryLiveCounters
+from connectors.write_gate import PostgresWriteGate
+from flows.block_writer import BlockWriter
+from flows.core.blocks import Block, OwnedChunk
+from flows.core.event_rows import RowBuilder
+from schemas.lookups import ParsedAgent, Place
+from schemas.topics import EVENTS_RAW
+from tests.factories import make_event, make_raw, raw_record
+from tests.stack import RunningStack
+
+ROOM = UUID("6f0f7f5e-5d1c-4b57-9a3e-7d8a4d1c2f98")
+BUILDER = RowBuilder(lambda text: ParsedAgent(text=text), lambda _address: Place())
+
+
+class Storage:
+    """The writer of the storage flow on the real ClickHouse and gate."""
+
+    def __init__(self, databases: RunningStack) -> None:
+        self.databases = databases
+        self.client: Client = connect(databases.clickhouse_url)
+        self.gate = PostgresWriteGate(databases.database_url, "late")
+        self.log = MemoryLog()
+        self.now_ms = int(datetime.now(UTC).timestamp() * 1000)
+
+    def write(
+        self, project_id: str, session: str, user: str, browser: str, after_ms: int = -3_600_000
+    ) -> None:
+        """One event, as a block of its own; it happened so long after now."""
+        session_id = str(uuid5(ROOM, session))
+        event = make_event(str(uuid4()), session_id, at_ms=self.now_ms + after_ms)
+        event.user_id, event.anonymous_id = user, browser
+        raw = make_raw(
+            [event],
+            session_id,
+            project_id=project_id,
+            received_at_ms=self.now_ms + max(after_ms, 0) + 1_000,
+        )
+        topic = EVENTS_RAW.name
+        partition, offset = self.log.append(raw_record(raw))
+        (polled,) = MemorySpanReader(self.log).read([Span(topic, partition, offset, offset)])
+        claims = MemoryClaims([(topic, partition)])
+        writer = BlockWriter(
+            ClickHouseEventStore(self.client),
+            MemoryPositionStore(),
+            MemoryRecordProducer(self.log),
+            MemoryLiveCounters(),
+            claims,
+            gate=self.gate,
+        )
+        epoch = claims.held()[topic, partition]
+        writer.write(Block((OwnedChunk(BUILDER.build(polled), epoch),)))
+
+    def work(self) -> None:
+        """What a worker does next."""
+        found = self.databases
+        assert Worker(found.database_url, found.clickhouse_url, found.redis_url).run_once()
+
+    def run(self, query: str, *values: object) -> None:
+        """Change rows of PostgreSQL."""
+        with psycopg.connect(self.databases.database_url) as connection:
+            connection.execute(query.encode(), values)
+
+    def stored(self, project_id: str) -> Counter[tuple[str, str]]:
+        """Events that are there, by user and browser."""
+        rows = self.client.query(
+            "SELECT user_id, anonymous_id FROM events FINAL WHERE project_id = {p:String}",
+            parameters={"p": project_id},
+        ).result_rows
+        return Counter((user, browser) for user, browser in rows)
+
+    def ledger(self, project_id: str) -> LedgerEntry:
+        """All of it, with the rows counted again."""
+        of_project = {"p": project_id}
+        booked = self.client.query(
+            "SELECT 0, outcome, reason, sum(events) FROM ledger_minutes "
+            "WHERE project_id = {p:String} GROUP BY outcome, reason",
+            parameters=of_project,
+        ).result_rows
+        names = ("minute_ms", "outcome", "reason", "events")
+        _, total = build_ledger(
+            [dict(zip(names, row, strict=True)) for row in booked],
+            [{"minute_ms": 0, "stored": sum(self.stored(project_id).values())}],
+        )
+        return total
+
+
+@pytest.fixture
+def storage(databases: RunningStack) -> Iterator[Storage]:
+    """A writer on empty stores."""
+    made = Storage(databases)
+    yield made
+    made.gate.close()
+    made.client.close()
+
+
+def test_late_events_of_an_erased_visitor_are_dropped_and_counted(storage: Storage) -> None:
+    """What happened before is left out, and the rest of the session; a new visit is stored."""
+    project_id = str(uuid4())
+    storage.write(project_id, "first", "ann", "phone")
+    storage.write(project_id, "first", "", "phone")
+    storage.write(project_id, "other", "bob", "desk")
+    storage.run(
+        "INSERT INTO visitor_requests (project_id, kind, subject, subject_hash) "
+        "VALUES (%s, 'erasure', 'ann', %s)",
+        project_id,
+        "0" * 64,
+    )
+    storage.work()
+    left = Counter({("bob", "desk"): 1})
+    assert storage.stored(project_id) == left
+    for session, user, browser, after_ms in (
+        ("first", "ann", "phone", -60_000),  # Late, of a session that was erased.
+        ("second", "ann", "tablet", -60_000),  # Late, of one that nobody had seen.
+        ("third", "", "phone", -60_000),  # Late, of her browser.
+        ("first", "", "phone", 60_000),  # What goes on of an erased session.
+        ("first", "ann", "phone", 60_000),
+    ):
+        storage.write(project_id, session, user, browser, after_ms)
+        assert storage.stored(project_id) == left, (session, user)
+    storage.write(project_id, "fourth", "ann", "phone", 60_000)  # She comes again.
+    storage.write(project_id, "other", "bob", "desk", -1_000)
+    storage.write(project_id, "first", "bob", "phone", 60_000)  # He takes her phone.
+    assert storage.stored(project_id) == Counter(
+        {("bob", "desk"): 2, ("ann", "phone"): 1, ("bob", "phone"): 1}
+    )
+    total = storage.ledger(project_id)
+    assert (total.received, total.stored, total.erased) == (11, 6, 2)
+    assert total.dropped == {"suppressed": 5}
+    assert total.is_sound
+
+
+def test_events_of_a_deleted_project_are_dropped(storage: Storage) -> None:
+    """Whatever gateways still let in; another project's are stored."""
+    project_id, other = str(uuid4()), str(uuid4())
+    storage.write(project_id, "one", "ann", "phone")
+    storage.write(other, "one", "ann", "phone")
+    storage.run("INSERT INTO project_erasures (project_id, name) VALUES (%s, 'gone')", project_id)
+    storage.work()
+    assert not storage.stored(project_id)
+    storage.write(project_id, "two", "ann", "phone", 60_000)
+    storage.write(other, "two", "ann", "phone", 60_000)
+    assert not storage.stored(project_id)
+    assert sum(storage.stored(other).values()) == 2
+    total = storage.ledger(project_id)
+    assert (total.received, total.dropped) == (1, {"suppressed": 1})
+    assert total.is_sound
