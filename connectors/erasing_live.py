@@ -36,9 +36,10 @@ class ErasingLive:
     def erase_sessions(
         self, project_id: str, session_ids: Sequence[str], names: Collection[str]
     ) -> int:
-        """Erase states, newest insights and results of jobs of these sessions.
+        """Erase states, newest insights, results of jobs of these sessions, and kept answers.
 
-        `names` are further ids that a result of a job must not hold.
+        `names` are further ids that a result of a job must not hold. Kept answers are counts with
+        the visitor in them: all of the project are made anew.
         """
         count = 0
         for start in range(0, len(session_ids), _AT_ONCE):
@@ -60,6 +61,7 @@ class ErasingLive:
             text = self._text(key)
             if any(name in text for name in told):
                 count += self._delete([key])
+        self._delete(list(self._scan(f"cache:metrics:{project_id}:*")))
         return count
 
     def erase_project(self, project_id: str, session_ids: Sequence[str]) -> int:

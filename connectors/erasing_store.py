@@ -23,6 +23,7 @@ TIMEOUT_S = 600.0
 # Tables that views fill from `events`, and the day of their rows.
 AGGREGATES: Mapping[str, str] = {
     "events_hourly": "toDate(hour)",
+    "session_quarters": "toDate(quarter)",
     "page_performance": "day",
     "click_heatmap": "date",
     "element_clicks": "date",
@@ -34,6 +35,7 @@ _IN_SESSIONS = f"session_id IN ({_OF.replace('{cast}', 'toUUID(id)').replace('{k
 _IN_EVENTS = f"event_id IN ({_OF.replace('{cast}', 'toUUID(id)').replace('{kind}', 'event')})"
 _OF_USERS = _OF.replace("{cast}", "id").replace("{kind}", "user")
 _OF_DEVICES = _OF.replace("{cast}", "id").replace("{kind}", "anonymous")
+_OF_SHARED = _OF.replace("{cast}", "id").replace("{kind}", "shared")
 # In the order in which they are erased: what is found through another goes first.
 VISITOR_TABLES: Mapping[str, str] = {
     "replay_chunks": _IN_SESSIONS,
@@ -42,9 +44,20 @@ VISITOR_TABLES: Mapping[str, str] = {
     "sessions": _IN_SESSIONS,
     "identities": f"(user_id IN ({_OF_USERS}) OR anonymous_id IN ({_OF_DEVICES}))",
 }
+# Copies of rows that views keep with the ids in them: they go with those rows, also on days that are
+# not counted anew.
+_COPIES: Mapping[str, tuple[str, str]] = {
+    "events": (
+        "session_quarters",
+        f"{_IN_SESSIONS} AND (user_id IN ({_OF_USERS}) OR (user_id = '' AND anonymous_id IN "
+        f"({_OF_DEVICES} UNION ALL {_OF_SHARED})))",
+    ),
+    "sessions": ("session_starts", _IN_SESSIONS),
+}
 PROJECT_TABLES = (
     *VISITOR_TABLES,
     *AGGREGATES,
+    "session_starts",
     "sessions_daily",
     "ledger_entries",
     "ledger_minutes",
@@ -207,9 +220,13 @@ class ErasingStore:
         return {row[0]: row[1] for row in self._rows(load_query("erasure_minutes"), where)}
 
     def erase(self, project_id: str, request_id: str, table: str) -> None:
-        """Erase the rows of the noted ids from one table."""
+        """Erase the rows of the noted ids from one table, and their copies."""
         condition = _filled(VISITOR_TABLES[table], request_id)
         self._delete(table, f"project_id = {{project_id:String}} AND {condition}", project_id)
+        if table in _COPIES:
+            copy, where = _COPIES[table]
+            condition = _filled(where, request_id)
+            self._delete(copy, f"project_id = {{project_id:String}} AND {condition}", project_id)
 
     def book_erased(self, project_id: str, sequence: int, minutes: Mapping[int, int]) -> None:
         """Tell the ledger which stored events are gone; the same again changes nothing."""
