@@ -44,7 +44,7 @@ VISITOR_TABLES: Mapping[str, str] = {
     "sessions": _IN_SESSIONS,
     "identities": f"(user_id IN ({_OF_USERS}) OR anonymous_id IN ({_OF_DEVICES}))",
 }
-# Copies of rows that views keep with the ids in them: they go with those rows, also on days that are
+# Copies of rows that views keep with their ids: they go with those rows, also on days that are
 # not counted anew.
 _COPIES: Mapping[str, tuple[str, str]] = {
     "events": (
