@@ -25,6 +25,7 @@ from api.alerts.services import AlertServices
 from api.app import create_app
 from api.auth_tokens import TokenSigner
 from api.clickhouse_runner import ClickHouseRunner
+from api.connections import watch_connections
 from api.ledger_watch import watch_ledger
 from api.rate_limits import (
     PER_ADDRESS,
@@ -129,19 +130,18 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     accounts = build_accounts(settings, account_pool, redis)
     live = AsyncExitStack()
     realtime = await live.enter_async_context(open_realtime(services, settings.kafka_brokers))
-    web_runner = web.AppRunner(
-        create_app(services, accounts, realtime),
-        access_log=None,
-        shutdown_timeout=settings.drain_timeout_s,
-    )
+    app = create_app(services, accounts, realtime)
+    web_runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.drain_timeout_s)
     await web_runner.setup()
     try:
         site = web.TCPSite(web_runner, settings.listen_host, settings.http_port)
         await site.start()
         get_logger().info("api_started", port=settings.http_port)
         key_uses.start()
+        assert web_runner.server is not None
         watches = [
             asyncio.create_task(watch_event_loop()),
+            asyncio.create_task(watch_connections(app, web_runner.server)),
             asyncio.create_task(watch_ledger(services)),
         ]
         await stop.wait()

@@ -19,6 +19,7 @@ from api.access import Access
 from api.accounts.public_handlers import PUBLIC_TOTALS, PublicTotalsCache
 from api.accounts.services import ACCOUNTS, AccountServices
 from api.auth import ALLOWANCE, CALLER, authorize, take_for_address
+from api.connections import CONNECTIONS, Connections, note_use
 from api.cors import allow_origin, answer_preflight
 from api.errors import ApiError, ErrorCode, error_answer, from_http_error
 from api.openapi import build_document
@@ -55,7 +56,10 @@ def create_app(
     Without `accounts` it has no accounts and no limits: only projects' keys get in. Without
     `realtime` nobody gets a WebSocket.
     """
-    app = web.Application(middlewares=[_observe, _answer_errors], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(
+        middlewares=[note_use, _observe, _answer_errors], client_max_size=BODY_BYTES_MAX
+    )
+    app[CONNECTIONS] = Connections()
     app[SERVICES] = services
     if accounts is not None:
         app[ACCOUNTS] = accounts

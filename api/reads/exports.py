@@ -8,6 +8,7 @@ spreadsheet would take for a formula begin with an apostrophe.
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ from connectors.errors import ConnectorError
 from connectors.telemetry import get_logger
 
 PAGE_ROWS = 2_000
+# For how long a client may leave unread what was sent.
+READER_TIMEOUT_S = 30.0
 ROWS_MAX = 1_000_000
 _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 FILE_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
@@ -124,16 +127,23 @@ async def _send(request: web.Request, pages: Pages, name: str, form: str) -> web
     write = csv_lines if form == "csv" else json_lines
     await response.prepare(request)
     try:
-        await response.write(write(first, is_first=True))
+        await _write(response, write(first, is_first=True))
         async for rows in pages:
-            await response.write(write(rows, is_first=False))
-    except ConnectorError as error:
-        get_logger().warning("export_broken_off", list=name, error=str(error))
+            await _write(response, write(rows, is_first=False))
+    except (ConnectorError, TimeoutError) as error:
+        reason = str(error) or "the client does not read"
+        get_logger().warning("export_broken_off", list=name, error=reason)
         if request.transport is not None:
             request.transport.abort()
         return response
     await response.write_eof()
     return response
+
+
+async def _write(response: web.StreamResponse, content: bytes) -> None:
+    """Send a page; raises TimeoutError if the client takes none of it for too long."""
+    async with asyncio.timeout(READER_TIMEOUT_S):
+        await response.write(content)
 
 
 def json_lines(rows: Sequence[Row], *, is_first: bool) -> bytes:
