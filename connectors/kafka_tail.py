@@ -36,7 +36,7 @@ PROBE_TIMEOUT_S = 1.0
 PROBES_FAILED_MAX = 3  # Then the client is replaced: it may hold on to what was.
 RETRY_S = 0.5
 BATCHES_AT_ONCE = 4
-QUEUED_KBYTES_MAX = 4 * 1024
+QUEUED_KBYTES_MAX = 1024  # Of each partition.
 
 
 class TailRecord(NamedTuple):

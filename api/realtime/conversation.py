@@ -37,6 +37,8 @@ from api.realtime.seats import Seats
 from api.services import SERVICES
 from connectors.errors import RetryableError
 
+RESUME_COST = 5  # In messages: what was missed has to be read and made again.
+
 
 class Conversation:
     """The talk with one client about one project; `now_s` is monotonic."""
@@ -84,7 +86,8 @@ class Conversation:
                 if received.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
                     break
                 if received.type is WSMsgType.ERROR:
-                    CLOSED.labels(str(self._socket.close_code)).inc()
+                    if self._socket.close_code == CloseCode.TOO_BIG:
+                        CLOSED.labels(str(CloseCode.TOO_BIG.value)).inc()
                     break
                 self._heard_s = self._now_s()
                 await self._hear(received)
@@ -265,6 +268,7 @@ class Conversation:
             return
         missed = {}
         if said.last_id is not None:
+            self._budget -= RESUME_COST - 1
             last = MessageId.read(said.last_id)
             missed = {channel: self._hub.missed(self._owner, channel, last) for channel in wanted}
         for channel in wanted:

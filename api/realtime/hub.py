@@ -24,6 +24,7 @@ from connectors.errors import RetryableError
 from connectors.kafka_tail import TailRecord
 
 REPLAY_MAX = 1_000
+REPLAY_BYTES_MAX = 1024 * 1024  # Of records.
 HISTORY_MS = 5 * 60_000
 HISTORY_RECORDS_MAX = 50_000
 HISTORY_BYTES_MAX = 24 * 1024 * 1024
@@ -165,10 +166,11 @@ class Hub:
         records = stream.history.since(owner, last) if stream.current.is_set() else None
         if records is None or not self._has_looked(owner, channel, last):
             return None
-        found = []
+        found, size = [], 0
         for record in records:
             found += [told.body for told in messages_of(record) if _is_after(told.id, last)]
-            if len(found) > REPLAY_MAX:
+            size += len(record.value)
+            if len(found) > REPLAY_MAX or size > REPLAY_BYTES_MAX:
                 return None
         return found
 

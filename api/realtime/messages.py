@@ -41,6 +41,7 @@ class CloseCode(IntEnum):
     """Why we end a connection."""
 
     GOING_AWAY = 1001
+    TOO_BIG = 1009
     TRY_LATER = 1013
     BAD_MESSAGE = 4400
     NO_AUTH = 4401

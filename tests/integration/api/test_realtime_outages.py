@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from uuid import uuid4
 
 import psutil
@@ -29,9 +31,12 @@ from tests.stack import RunningStack
 
 
 @pytest.fixture(scope="module")
-def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def own_servers() -> Iterator[RunningStack]:
     """Servers of this module alone, so that Kafka may be frozen and killed."""
-    with Stack(tmp_path_factory.mktemp("live") / "data", ports={}) as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="gosight-live-") as folder,
+        Stack(Path(folder), ports={}) as stack,
+    ):
         migrate_up(stack.urls["DATABASE_URL"], stack.urls["CLICKHOUSE_URL"])
         ensure_topics(stack.urls["KAFKA_BROKERS"])
         yield RunningStack(stack.urls, stack)
