@@ -29,10 +29,6 @@ class ErasingLive:
         """Close the connections."""
         self._redis.close()
 
-    def check(self) -> None:
-        """Raises RetryableError if Redis does not answer."""
-        self._guarded(self._redis.ping)
-
     def erase_sessions(
         self, project_id: str, session_ids: Sequence[str], names: Collection[str]
     ) -> int:

@@ -156,10 +156,6 @@ class ErasingStore:
         if client is not None:
             client.close()
 
-    def check(self) -> None:
-        """Raises ConnectorError if ClickHouse does not answer."""
-        self._rows("SELECT 1", {})
-
     def links(self, project_id: str, subject: str) -> Mapping[str, Sequence[str]]:
         """Ids of a visitor by kind: user, anonymous (theirs alone), shared (with other users)."""
         found: dict[str, list[str]] = {"user": [], "anonymous": [], "shared": []}

@@ -29,7 +29,7 @@ from connectors.telemetry import get_logger
 from schemas.erasure import NOBODY, Erased, ErasedOfProject
 
 GATE_KEY = lock_key("erasure", "gate")
-ANSWER_S = 3.0
+ANSWER_S = 2.0
 AWAY_PAUSE_S = 5.0
 CLOSE_S = 60  # How long an erasure waits for writers to be through.
 CONNECT_TIMEOUT_S = 3

@@ -12,19 +12,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from aiohttp import web
 
 from api import service_handlers
+from api.clickhouse_runner import ClickHouseRunner
 from api.erasures.settings import ErasureSettings
 from api.erasures.worker import Worker
-from connectors.dependencies import AsyncProbe, AsyncProbes
-from connectors.erasing_live import ErasingLive
-from connectors.erasing_store import ErasingStore
+from connectors.dependencies import AsyncProbes
 from connectors.errors import ConnectorError
+from connectors.keys import KeyStore
 from connectors.log_capture import own_process_logs
-from connectors.postgres import connect_postgres
+from connectors.postgres import PostgresKeySource, connect_postgres
+from connectors.redis import RedisKeyCache, connect_redis
 from connectors.settings import SettingsError
 from connectors.telemetry import get_logger
 
@@ -39,19 +40,21 @@ async def serve(settings: ErasureSettings, stop: asyncio.Event) -> None:
         OSError: the port cannot be listened on.
     """
     pool = await connect_postgres(settings.database_url, 1)
-    store, live = ErasingStore(settings.clickhouse_url), ErasingLive(settings.redis_url)
+    redis = connect_redis(settings.redis_url)
+    clickhouse = ClickHouseRunner(settings.clickhouse_url, threads=1, timeout_s=1)
+    keys = KeyStore(PostgresKeySource(pool), RedisKeyCache(redis))
 
-    async def ask_postgres() -> str | None:
-        async with pool.connection(timeout=1.0) as connection:
-            await connection.execute("SELECT 1")
+    async def ask_clickhouse() -> str | None:
+        await clickhouse.check()
         return None
 
+    async def ask_redis() -> str | None:
+        await RedisKeyCache(redis).read("ready")
+        return None
+
+    # Each ends by itself, also while its server is frozen: the worker's own calls may take long.
     probes = AsyncProbes(
-        {
-            "postgres": ask_postgres,
-            "clickhouse": _in_thread(store.check),
-            "redis": _in_thread(live.check),
-        },
+        {"postgres": keys.check, "clickhouse": ask_clickhouse, "redis": ask_redis},
         frozenset({"postgres", "clickhouse", "redis"}),
     )
     app = web.Application()
@@ -78,6 +81,8 @@ async def serve(settings: ErasureSettings, stop: asyncio.Event) -> None:
     finally:
         probes.stop()
         await runner.cleanup()
+        clickhouse.close()
+        await redis.aclose()
         await pool.close()
 
 
@@ -97,14 +102,6 @@ async def _work(worker: Worker, poll_s: float, stop: asyncio.Event) -> None:
                 await asyncio.wait_for(stop.wait(), poll_s)
             except TimeoutError:
                 continue
-
-
-def _in_thread(check: Callable[[], None]) -> AsyncProbe:
-    async def ask() -> str | None:
-        await asyncio.to_thread(check)
-        return None
-
-    return ask
 
 
 async def _run(settings: ErasureSettings) -> None:

@@ -40,6 +40,7 @@ NEEDED = {
     "results": ({"kafka", "clickhouse"}, {"postgres", "redis"}),
     "alerts": ({"kafka"}, {"postgres"}),
     "alert_delivery": ({"kafka", "postgres"}, set[str]()),
+    "erasures": ({"clickhouse", "postgres", "redis"}, set[str]()),
     "api": ({"clickhouse", "postgres"}, {"redis", "kafka"}),
 }
 
