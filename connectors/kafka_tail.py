@@ -245,7 +245,10 @@ class KafkaTail:
         for message in (first, *consumer.consume(POLL_RECORDS - 1, timeout=0)):
             error = message.error()
             if error is not None:
-                self._note_error(listener, message, error, found)
+                # What came before it counts as read, whatever the error is.
+                self._hand_out(listener, found)
+                found.clear()
+                self._note_error(listener, message, error)
                 continue
             topic, part = _known(message.topic()), _known(message.partition())
             offset = _known(message.offset())
@@ -269,21 +272,13 @@ class KafkaTail:
             )
         return found
 
-    def _note_error(
-        self,
-        listener: TailListener,
-        message: Message,
-        error: KafkaError,
-        found: list[TailRecord],
-    ) -> None:
+    def _note_error(self, listener: TailListener, message: Message, error: KafkaError) -> None:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             part = (_known(message.topic()), _known(message.partition()))
             if part in self._catching_up:
                 self._catching_up.discard(part)
                 if not any(one[0] == part[0] for one in self._catching_up):
-                    self._hand_out(listener, found)
-                    found.clear()
                     listener.on_current(part[0])
         elif code == KafkaError._AUTO_OFFSET_RESET:
             topic = message.topic()

@@ -41,8 +41,9 @@ class Client:
 
     def push(self, channel: Channel, bodies: Sequence[bytes]) -> None:
         """Messages of a channel: as many as the rate and the queue allow."""
-        fitting = len(bodies) if channel not in STREAMS else self._take(len(bodies))
-        fitting = min(fitting, self._room_for(bodies))
+        fitting = self._room_for(bodies)
+        if channel in STREAMS:
+            fitting = self._take(fitting)
         if fitting < len(bodies):
             self._dropped += len(bodies) - fitting
             _DROPPED[channel].inc(len(bodies) - fitting)
