@@ -35,6 +35,8 @@ from tests.stack import RunningStack
 
 ROOM = UUID("6f0f7f5e-5d1c-4b57-9a3e-7d8a4d1c2f98")
 BUILDER = RowBuilder(lambda text: ParsedAgent(text=text), lambda _address: Place())
+# One for all tests: the stores are theirs together, and a block of an offset is stored once.
+LOG = MemoryLog()
 
 
 class Storage:
@@ -44,7 +46,7 @@ class Storage:
         self.databases = databases
         self.client: Client = connect(databases.clickhouse_url)
         self.gate = PostgresWriteGate(databases.database_url, "late")
-        self.log = MemoryLog()
+        self.log = LOG
         self.now_ms = int(datetime.now(UTC).timestamp() * 1000)
 
     def write(
