@@ -56,5 +56,6 @@ INNER JOIN (
     GROUP BY session_id
 ) AS came ON completed.session = came.session_id
 GROUP BY GROUPING SETS ((day), (source), ())
+HAVING conversions > 0
 ORDER BY by, sessions DESC, source, day
 LIMIT {limit:UInt32}

@@ -464,6 +464,7 @@ SAMPLES = {
     "String": "x",
     "Int64": 1,
     "UInt32": 1,
+    "Float64": 1.0,
     "UInt64": 1,
     "Date": date(2026, 1, 31),
     "DateTime64(3, 'UTC')": datetime(2026, 1, 31, tzinfo=UTC),
