@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from uuid import uuid4
 
 import structlog
@@ -70,9 +71,25 @@ def create_app(
     app.cleanup_ctx.append(watch_dependencies)
     routes = ROUTES if accounts is not None else DATA_ROUTES
     app[OPENAPI] = encode_document(build_document(routes, gosight_version()))
-    for route in routes:
-        app.router.add_route(route.method, route.path, _guarded(route))
+    paths = [route.path.split("/") for route in routes]
+    for route, path in zip(routes, paths, strict=True):
+        app.router.add_route(route.method, _pattern(path, paths), _guarded(route))
     return app
+
+
+def _pattern(path: Sequence[str], paths: Sequence[Sequence[str]]) -> str:
+    """The path for the router: a parameter stands for no word that another path has there.
+
+    Else `/alerts/history` would be an alert for the methods that it has not itself.
+    """
+    segments = list(path)
+    for place, segment in enumerate(path):
+        if segment.startswith("{"):
+            besides = {each[place] for each in paths if each[:place] == path[:place] != each}
+            words = "|".join(sorted(re.escape(word) for word in besides if word[:1] != "{"))
+            if words:
+                segments[place] = f"{segment[:-1]}:(?!(?:{words})(?:/|$))[^/]+}}"
+    return "/".join(segments)
 
 
 def _guarded(route: Route) -> Handler:

@@ -41,8 +41,9 @@ class Events(RootModel[list[Event]]):
 class LedgerEntry(Answer):
     """What became of events: each received one was stored, a duplicate, rejected or dropped.
 
-    `balanced` says that nothing is unaccounted for, `matches_rows` that a recount of the stored
-    rows gives the number of stored ones.
+    `erased` are those of the stored ones whose visitor was erased since. `balanced` says that
+    nothing is unaccounted for, `matches_rows` that a recount of the stored rows gives the number
+    of stored ones without those.
     """
 
     received: int
@@ -55,6 +56,7 @@ class LedgerEntry(Answer):
     unaccounted: int
     balanced: bool
     recounted: int
+    erased: int
     matches_rows: bool
 
 

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from api.app import create_app
 from api.reads.overview_models import Overview
+from api.routes import DATA_ROUTES
 from api.services import Row, Services
 from connectors.errors import FatalError, RetryableError
 from connectors.keys import KeyStore
@@ -314,6 +316,18 @@ async def test_a_wrong_method_is_told() -> None:
         assert answer.status == 405
         assert answer.headers["Allow"] == "GET"
         assert (await answer.json())["error"]["code"] == "METHOD_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("path", sorted({route.path for route in DATA_ROUTES}))
+async def test_a_path_has_its_own_methods_only(path: str) -> None:
+    """A word where another path has a parameter is not taken for one."""
+    app = create_app(World().services())
+    request = make_mocked_request("OPTIONS", path.replace("{", "").replace("}", ""))
+    with pytest.raises(web.HTTPMethodNotAllowed) as refused:
+        await (await app.router.resolve(request)).handler(request)
+    assert refused.value.allowed_methods == {
+        route.method for route in DATA_ROUTES if route.path == path
+    }
 
 
 async def test_metrics_have_the_route_not_the_path() -> None:
