@@ -25,6 +25,7 @@ from connectors.kafka_offsets import EARLIEST, LATEST, KafkaOffsets
 from connectors.telemetry import get_logger
 
 REFRESH_S = 5.0
+RETRY_S = 1.0  # After Kafka did not answer, or a new partition had no leader yet.
 FOLLOW_S = 0.2
 CALL_TIMEOUT_S = 4.0
 OLDEST_TIMEOUT_S = 3.0
@@ -148,11 +149,11 @@ class LagMonitor:
                 self._is_failing = True
             else:
                 self._is_failing = False
-            self._pause()
+            self._pause(RETRY_S if self._is_failing else REFRESH_S)
 
-    def _pause(self) -> None:
+    def _pause(self, seconds: float) -> None:
         """A process is ready when it knows its lag: what it has just taken is asked for at once."""
-        ends_s = time.monotonic() + REFRESH_S
+        ends_s = time.monotonic() + seconds
         while time.monotonic() < ends_s and sorted(self._parts_now()) == self._parts:
             if self._closing.wait(FOLLOW_S):
                 return

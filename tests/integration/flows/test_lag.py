@@ -198,6 +198,7 @@ def test_a_partition_that_has_left_is_not_spoken_of(world: World) -> None:
 def test_partitions_that_were_just_taken_are_asked_for_at_once(world: World) -> None:
     """A process that starts is ready as soon as it has its partitions, not seconds later."""
     held: list[Part] = []
+    world.monitor()  # All partitions have leaders now.
     monitor = LagMonitor(world.brokers, world.group, lambda: list(held))
     monitor.start()
     try:
