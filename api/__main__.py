@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -40,6 +39,7 @@ from api.reads.jobs import Jobs
 from api.reads.sql_runner import ClickHouseSqlRunner
 from api.reads.stores import ReadStores
 from api.realtime.service import open_realtime
+from api.running import run_process
 from api.services import Services
 from api.settings import ApiSettings
 from connectors.alert_book import AlertBook
@@ -52,12 +52,10 @@ from connectors.job_book import RedisJobBook
 from connectors.key_uses import KeyUses
 from connectors.keys import KeyStore
 from connectors.live_figures import RedisLiveFigures
-from connectors.log_capture import own_process_logs
 from connectors.outbound_guard import OutboundGuard
 from connectors.postgres import Pool, PostgresKeySource, connect_postgres
 from connectors.project_settings import PostgresProjectSettings
 from connectors.redis import RedisKeyCache, RedisTokenBuckets, connect_redis
-from connectors.settings import SettingsError
 from connectors.telemetry import get_logger, watch_event_loop
 
 ACCOUNT_POOL_SIZE = 8
@@ -193,29 +191,9 @@ def build_accounts(settings: ApiSettings, pool: Pool, redis: Redis) -> AccountSe
     )
 
 
-async def _run(settings: ApiSettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop)
-
-
 def main(environ: Mapping[str, str] | None = None) -> int:
     """Run the process; returns its exit code."""
-    own_process_logs("api")
-    try:
-        settings = ApiSettings.from_process(environ)
-    except SettingsError as error:
-        get_logger().error("settings_invalid", detail=str(error))
-        return 2
-    own_process_logs("api", settings.log_level)
-    try:
-        asyncio.run(_run(settings))
-    except OSError as error:
-        get_logger().error("api_failed", detail=str(error))
-        return 1
-    return 0
+    return run_process("api", lambda: ApiSettings.from_process(environ), serve)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -20,13 +19,12 @@ from api import service_handlers
 from api.clickhouse_runner import ClickHouseRunner
 from api.erasures.settings import ErasureSettings
 from api.erasures.worker import Worker
+from api.running import run_process
 from connectors.dependencies import AsyncProbes
 from connectors.errors import ConnectorError
 from connectors.keys import KeyStore
-from connectors.log_capture import own_process_logs
 from connectors.postgres import PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, connect_redis
-from connectors.settings import SettingsError
 from connectors.telemetry import get_logger
 
 TIDY_S = 300.0
@@ -104,30 +102,14 @@ async def _work(worker: Worker, poll_s: float, stop: asyncio.Event) -> None:
                 continue
 
 
-async def _run(settings: ErasureSettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop)
-
-
 def main(environ: Mapping[str, str] | None = None) -> int:
     """Run the process; returns its exit code."""
-    own_process_logs("erasures")
-    try:
-        settings = ErasureSettings.from_env(os.environ if environ is None else environ)
-    except SettingsError as error:
-        get_logger().error("settings_invalid", detail=str(error))
-        return 2
-    own_process_logs("erasures", settings.log_level)
-    try:
-        asyncio.run(_run(settings))
-    except OSError as error:
-        get_logger().error("erasures_failed", detail=str(error))
-        return 1
-    # A step that does not end is left to the next process: it may be done twice.
-    os._exit(0)
+    given = os.environ if environ is None else environ
+    code = run_process("erasures", lambda: ErasureSettings.from_env(given), serve)
+    if code == 0:
+        # A step that does not end is left to the next process: it may be done twice.
+        os._exit(0)
+    return code
 
 
 if __name__ == "__main__":
