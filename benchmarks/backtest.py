@@ -113,7 +113,7 @@ def _store(client: Client, project_id: str, events: int, start_ms: int) -> list[
             created_ms=[0] * count,
             event_counts=[BATCH_EVENTS] * count,
         )
-        insert_arrow(client, "events", builder.build(polled).columns.table(), f"bench-{block}")
+        insert_arrow(client, "events", builder.build(polled).table, f"bench-{block}")
     for copy in range(1, -(-events // made)):
         client.command(_COPY.replace("{copy}", str(copy)))
     return values

@@ -15,12 +15,11 @@ from bytewax.visualize import to_mermaid
 
 from flows import alert_delivery, alerts, behaviour, results
 from flows.core.alert_records import AlertBatch
-from flows.core.blocks import Block, BlockCutter, OwnedChunk
-from flows.core.event_rows import RowBuilder
+from flows.core.blocks import Block, BlockCutter
 from flows.core.results import ResultChunk
 from flows.core.session_batches import BatchReader
 from flows.partition_runs import TakenItems
-from flows.storage import build_flow, chunk_maker
+from flows.storage import build_flow
 from flows.ticks import Tick
 from schemas.log import PolledBatch
 from schemas.lookups import UNKNOWN_PLACE, ParsedAgent
@@ -38,15 +37,12 @@ class _NoSource(_NotRun, DynamicSource[PolledBatch]):
     pass
 
 
-class _NoSink(_NotRun, DynamicSink[Block[OwnedChunk]]):
+class _NoSink(_NotRun, DynamicSink[Block[PolledBatch]]):
     pass
 
 
 def _storage() -> Dataflow:
-    to_chunk = chunk_maker(
-        RowBuilder(lambda text: ParsedAgent(text=text), lambda _address: UNKNOWN_PLACE)
-    )
-    return build_flow(_NoSource(), _NoSink(), to_chunk, BlockCutter())
+    return build_flow(_NoSource(), _NoSink(), BlockCutter())
 
 
 class _NoResultSink(_NotRun, DynamicSink[Block[ResultChunk]]):

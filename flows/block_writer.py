@@ -1,6 +1,6 @@
 """Writing one block of the raw topic: the order of effects that makes it exactly once.
 
-In: a `Block` of enriched chunks of any partitions of this process. Effects, in this order, each
+In: a `Block` of polled records of any partitions of this process. Effects, in this order, each
 repeatable:
 
 1. positions: "a block of these spans is begun", for all its partitions in one commit (the intent:
@@ -11,7 +11,7 @@ repeatable:
 5. positions after the block (for lag tools; not waited for, the next intent says it as well);
 6. live figures, which may be lost.
 
-Chunks of partitions that have left this process are put aside before step 1: nothing of them was
+Records of partitions that have left this process are put aside before step 1: nothing of them was
 begun, and their next holder reads them again. A claim that is confirmed after step 1, by asking,
 was there while the intent was noted: whoever takes over finds it, and writes under the same token.
 
@@ -48,9 +48,8 @@ from connectors.kafka_log import (
 from connectors.live_counters import LiveCounters
 from connectors.telemetry import get_logger
 from connectors.write_gate import OpenGate, WriteGate
-from flows.core.blocks import Block, OwnedChunk
-from flows.core.event_columns import block_table
-from flows.core.event_rows import EnrichedChunk
+from flows.core.blocks import Block
+from flows.core.event_rows import EnrichedChunk, block_table
 from flows.core.ledger import LedgerKey, block_ledger
 from flows.core.suppression import without_suppressed
 from flows.dead_letters import dead_letter
@@ -67,6 +66,7 @@ from flows.write_figures import (
     WRITING_SINCE,
 )
 from schemas.erasure import Erased
+from schemas.log import PolledBatch
 from schemas.reasons import Stage
 
 ResultT = TypeVar("ResultT")
@@ -92,6 +92,7 @@ class BlockWriter:
         dead_letters: RecordProducer,
         live: LiveCounters,
         claims: Claims,
+        to_chunks: Callable[[Sequence[PolledBatch]], Sequence[EnrichedChunk]],
         *,
         gate: WriteGate | None = None,
         retry: RetryPolicy | None = None,
@@ -102,6 +103,7 @@ class BlockWriter:
         self._positions = positions
         self._dead_letters = dead_letters
         self._claims = claims
+        self._to_chunks = to_chunks
         self._gate = gate or OpenGate()
         self._retry = retry or RetryPolicy()
         self._is_stopping = is_stopping
@@ -110,7 +112,7 @@ class BlockWriter:
         self._figures = LiveFigures(store, live)
         self._last: tuple[BlockName, Mapping[Part, int]] | None = None
 
-    def write(self, block: Block[OwnedChunk]) -> None:
+    def write(self, block: Block[PolledBatch]) -> None:
         """Make all effects of a block, in order.
 
         Raises:
@@ -120,12 +122,9 @@ class BlockWriter:
         WRITING_SINCE.labels("storage").set_to_current_time()
         self._try("claims", self._be_sure)
         held = self._claims.held()
-        chunks = [
-            owned.chunk
-            for owned in block.chunks
-            if held.get((owned.chunk.topic, owned.chunk.partition)) == owned.epoch
-        ]
-        chunks.sort(key=_part_of)  # Stable: in order of the log within a partition.
+        polled = [part for part in block.chunks if held.get(_part_of(part)) == part.epoch]
+        polled.sort(key=_part_of)  # Stable: in order of the log within a partition.
+        chunks = self._to_chunks(polled)
         spans = [_span_of(list(group)) for _, group in groupby(chunks, _part_of)]
         for start in range(0, len(spans), SPANS_MAX):
             name = BlockName(tuple(spans[start : start + SPANS_MAX]))
@@ -155,9 +154,7 @@ class BlockWriter:
         for part in rows:
             self._figures.put(part.chunks, part.kept, self._clock_ms())
 
-    def repeat(
-        self, name: BlockName, chunks: Sequence[EnrichedChunk], begun_ms: int | None
-    ) -> None:
+    def repeat(self, name: BlockName, polled: Sequence[PolledBatch], begun_ms: int | None) -> None:
         """Write a block that was begun by a process that could not finish it.
 
         While the block's token is remembered the same insert again is exact, in the table and in
@@ -169,8 +166,9 @@ class BlockWriter:
             RetryableError: the world stayed away for too long, or the flow is stopping.
         """
         self._try("claims", self._be_sure)
+        chunks = self._to_chunks(sorted(polled, key=_part_of))
         with self._inside() as erased:
-            rows = self._repeat(name, sorted(chunks, key=_part_of), begun_ms, erased)
+            rows = self._repeat(name, chunks, begun_ms, erased)
         self._try("position", lambda: self._positions.finish(name))
         get_logger().info("begun_block_finished", spans=len(name.spans), rows=len(rows))
 
@@ -270,7 +268,7 @@ class BlockWriter:
         return try_effect("storage", effect, call, self._retry, self._is_stopping)
 
 
-def _part_of(chunk: EnrichedChunk) -> Part:
+def _part_of(chunk: EnrichedChunk | PolledBatch) -> Part:
     return chunk.topic, chunk.partition
 
 
@@ -280,7 +278,7 @@ def _span_of(chunks: Sequence[EnrichedChunk]) -> Span:
 
 def _table_of(rows: Sequence[_Rows]) -> pa.Table:
     """The new rows of all spans, with the last offset of their span."""
-    table = block_table([chunk.columns for part in rows for chunk in part.chunks])
+    table = block_table([chunk for part in rows for chunk in part.chunks])
     lasts = np.array([part.span.last_offset for part in rows], np.uint64)
     sizes = [sum(chunk.row_count for chunk in part.chunks) for part in rows]
     table = table.append_column("source_block_last", pa.array(np.repeat(lasts, sizes)))

@@ -29,9 +29,7 @@ from connectors.kafka_log import (
     SpanReader,
 )
 from flows.block_writer import BlockWriter
-from flows.core.event_rows import EnrichedChunk
 from flows.retries import waiting_for
-from schemas.log import PolledBatch
 
 
 class PartStarts:
@@ -43,7 +41,6 @@ class PartStarts:
         store: EventStore,
         reader: SpanReader,
         writer: BlockWriter,
-        to_chunk: Callable[[PolledBatch], EnrichedChunk],
         on_start: Callable[[Part, int], None] = lambda _part, _offset: None,
         *,
         retry_seconds_max: float = 60.0,
@@ -53,7 +50,6 @@ class PartStarts:
         self._store = store
         self._reader = reader
         self._writer = writer
-        self._to_chunk = to_chunk
         self._on_start = on_start
         self._retry_seconds_max = retry_seconds_max
         self._is_stopping = is_stopping
@@ -126,8 +122,7 @@ class PartStarts:
         return _State.UNFINISHED
 
     def _repeat(self, name: BlockName, begun_ms: int | None) -> None:
-        chunks = [self._to_chunk(polled) for polled in self._reader.read(name.spans)]
-        self._writer.repeat(name, chunks, begun_ms)
+        self._writer.repeat(name, list(self._reader.read(name.spans)), begun_ms)
 
 
 class _State(Enum):

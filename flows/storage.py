@@ -1,10 +1,10 @@
 """The storage flow: every accepted event becomes one row.
 
-    gosight.events.raw ------> decode, enrich --+
-                                                +--> cut into blocks --> write once --> ClickHouse
-    gosight.events.rejected -> count refusals --+      (per process)          |         Redis
-                                                                              |
-    gosight.events.rejected <-------- records that cannot be read ------------+
+    gosight.events.raw ------+
+                             +--> cut into blocks --> decode, enrich, write once --> ClickHouse
+    gosight.events.rejected -+      (per process)               |                    Redis
+                                                                |
+    gosight.events.rejected <--- records that cannot be read ---+
 
 All partitions of a process share its blocks, each in the order of its log. The flow keeps nothing
 that a restart must restore, or that must follow a partition to another process: positions are the
@@ -13,7 +13,8 @@ group's offsets, and what makes an event a repetition is in the store (`flows.bl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -31,8 +32,9 @@ from connectors.live_counters import RedisLiveCounters
 from connectors.lookups import load_agent_parser, load_place_reader
 from connectors.write_gate import PostgresWriteGate
 from flows.block_writer import BlockWriter
-from flows.core.blocks import Block, BlockCutter, OwnedChunk
-from flows.core.event_rows import EnrichedChunk, RowBuilder
+from flows.core.blocks import Block, BlockCutter
+from flows.core.event_blocks import BlockBuilder
+from flows.core.event_rows import EnrichedChunk
 from flows.core.refusals import refusal_chunk
 from flows.each_sink import EachSink
 from flows.health import FlowHealth
@@ -51,35 +53,32 @@ GROUP = "gosight-event-processor"
 TOPICS = (EVENTS_RAW, EVENTS_REJECTED)
 
 
-def chunk_maker(builder: RowBuilder) -> Callable[[PolledBatch], EnrichedChunk]:
-    """What turns polled records of either topic into a chunk."""
+def chunk_maker(builder: BlockBuilder) -> Callable[[Sequence[PolledBatch]], list[EnrichedChunk]]:
+    """What turns polled records of either topic into a chunk each, in order."""
 
-    def to_chunk(polled: PolledBatch) -> EnrichedChunk:
-        if polled.topic == EVENTS_REJECTED.name:
-            return refusal_chunk(polled)
-        return builder.build(polled)
+    def to_chunks(polled: Sequence[PolledBatch]) -> list[EnrichedChunk]:
+        made: list[EnrichedChunk] = []
+        for topic, parts in groupby(polled, lambda part: part.topic):
+            if topic == EVENTS_REJECTED.name:
+                made += map(refusal_chunk, parts)
+            else:
+                made += builder.build(list(parts))
+        return made
 
-    return to_chunk
+    return to_chunks
 
 
 def build_flow(
     source: Source[PolledBatch],
-    sink: Sink[Block[OwnedChunk]],
-    to_chunk: Callable[[PolledBatch], EnrichedChunk],
-    cutter: BlockCutter[OwnedChunk],
+    sink: Sink[Block[PolledBatch]],
+    cutter: BlockCutter[PolledBatch],
 ) -> Dataflow:
     """Join the steps; the source may deliver any topic of the two."""
-
-    def enrich(polled: PolledBatch) -> OwnedChunk:
-        return OwnedChunk(to_chunk(polled), polled.epoch)
-
     flow = Dataflow("storage")
     polled = op.input("read", flow, source)
     # PolledBatch
-    chunks = op.map("enrich", polled, enrich)
-    # OwnedChunk
-    keyed = key_by("together", chunks, lambda _chunk: "all")
-    # one key, OwnedChunk
+    keyed = key_by("together", polled, lambda _polled: "all")
+    # one key, PolledBatch
     blocks = run_machine("cut", keyed, cutter, finish_at_eof=True)
     # one key, Block
     op.output("write", op.key_rm("unkey", blocks), sink)
@@ -101,8 +100,8 @@ def build(
     assert_fast_protobuf()
     group = settings.consumer_group or GROUP
     brokers = settings.kafka_brokers
-    to_chunk = chunk_maker(
-        RowBuilder(load_agent_parser(), load_place_reader(settings.geoip_database))
+    to_chunks = chunk_maker(
+        BlockBuilder(load_agent_parser(), load_place_reader(settings.geoip_database))
     )
     found = read_topics(brokers, [topic.name for topic in TOPICS])
     parts = [(name, number) for name, topic in found.items() for number in topic.partitions]
@@ -121,6 +120,7 @@ def build(
         KafkaRecordProducer(brokers),
         RedisLiveCounters(settings.redis_url),
         claims,
+        to_chunks,
         gate=gate,
         retry=RetryPolicy(seconds_max=settings.retry_seconds_max),
         is_stopping=is_stopping,
@@ -130,7 +130,6 @@ def build(
         store,
         KafkaSpanReader(brokers, group),
         writer,
-        to_chunk,
         lag.written,
         is_stopping=is_stopping,
     )
@@ -142,10 +141,10 @@ def build(
         batch_records=settings.poll_records,
         is_stopping=is_stopping,
     )
-    cutter: BlockCutter[OwnedChunk] = BlockCutter(
+    cutter: BlockCutter[PolledBatch] = BlockCutter(
         rows_max=settings.batch_rows, age_ms_max=int(settings.batch_seconds * 1000)
     )
-    flow = build_flow(source, EachSink(writer.write), to_chunk, cutter)
+    flow = build_flow(source, EachSink(writer.write), cutter)
     claims.start()
 
     def close() -> None:

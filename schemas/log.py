@@ -40,3 +40,13 @@ class PolledBatch:
         """Turn rows into columns; `records` is not empty."""
         offsets, values, keys, created_ms, event_counts = zip(*records, strict=True)
         return cls(topic, partition, offsets, values, keys, created_ms, event_counts, epoch)
+
+    @property
+    def row_count(self) -> int:
+        """Events that the records say they stand for; one each at least."""
+        return sum([max(count, 1) for count in self.event_counts])
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of all values."""
+        return sum(map(len, self.values))

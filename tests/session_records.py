@@ -63,7 +63,7 @@ def stored_rows(values: Sequence[bytes]) -> list[tuple[Any, ...]]:
     """What a query of `STORED_COLUMNS` gives after the storage flow has written the records."""
     chunk = RowBuilder(parse_agent, find_place).build(polled(values))
     assert not chunk.poisons
-    rows = chunk.columns.table().to_pylist()
+    rows = chunk.table.to_pylist()
     for row in rows:
         row["received_at_ms"] = round(row["received_at"].timestamp() * 1000)
         row["timestamp_ms"] = round(row["timestamp"].timestamp() * 1000)

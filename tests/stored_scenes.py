@@ -68,7 +68,7 @@ def store_scenes(client: Client, project_id: str) -> StoredScenes:
     chunk = RowBuilder(parse_agent, find_place).build(polled(values))
     assert not chunk.poisons
     # A few events were sent twice: as the storage flow, only the first one is written.
-    table = chunk.columns.table()
+    table = chunk.table
     first = {event_id: row for row, event_id in reversed(list(enumerate(chunk.event_ids)))}
     table = table.take(sorted(first.values()))
     insert_arrow(client, "events", table, f"scenes-{time.time_ns()}")

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from flows.core.event_rows import EnrichedChunk
-
 
 class Chunk(Protocol):
     """What the cutter needs to know of a run of records."""
@@ -28,24 +26,6 @@ class Chunk(Protocol):
 
 
 ChunkT = TypeVar("ChunkT", bound=Chunk)
-
-
-@dataclass(frozen=True, slots=True)
-class OwnedChunk:
-    """Rows of consecutive records, and the number of the holding they were read under."""
-
-    chunk: EnrichedChunk
-    epoch: int
-
-    @property
-    def row_count(self) -> int:
-        """See `Chunk.row_count`."""
-        return self.chunk.row_count
-
-    @property
-    def byte_count(self) -> int:
-        """See `Chunk.byte_count`."""
-        return self.chunk.byte_count
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,8 @@ COLUMN_TYPES = {
     **SPARSE_TYPES,
 }
 
+NO_ROWS = pa.table({name: pa.array([], kind) for name, kind in COLUMN_TYPES.items()})
+
 
 class Shared:
     """Distinct values of a group of columns, and which of them each row has.
@@ -133,24 +135,11 @@ class Shared:
         self._values.append(value)
         return place
 
-    def value_at(self, place: int) -> tuple[Any, ...]:
-        """The value at a place."""
-        return self._values[place]
-
-    def extend(self, other: Shared) -> None:
-        """Add another's values and rows; what both have stands twice, which does no harm."""
-        first = len(self._values)
-        self._values += other._values
-        self.index += [place + first for place in other.index]
-
     def columns(self, index: pa.Array | None = None) -> Iterator[tuple[str, pa.Array]]:
         """One column each; `index` stands for the own one."""
         if index is None:
             index = pa.array(np.array(self.index, np.int32))
-        for values, (name, kind) in zip(
-            zip(*self._values, strict=True), self._types.items(), strict=True
-        ):
-            yield name, _spread(values, kind, index)
+        return spread(self._values, self._types, index)
 
 
 class Sparse:
@@ -169,11 +158,9 @@ class Sparse:
         rows.append(row)
         self._cells[member].append(cells)
 
-    def extend(self, other: Sparse, row_first: int) -> None:
-        """Add another's rows behind the `row_first` that are there."""
-        for member, rows in other._rows.items():
-            self._rows.setdefault(member, []).extend([row + row_first for row in rows])
-            self._cells.setdefault(member, []).extend(other._cells[member])
+    def put_all(self, rows: Sequence[int], member: str, cells: Sequence[Cells]) -> None:
+        """Keep all payloads of a member at once."""
+        self._rows[member], self._cells[member] = list(rows), list(cells)
 
     def truncate(self, row_count: int) -> None:
         """Forget rows from `row_count` on."""
@@ -210,25 +197,20 @@ class Sparse:
                 yield name, _spread(values[name], kind, pa.array(index))
 
 
+def spread(
+    values: Sequence[tuple[Any, ...]], types: Mapping[str, pa.DataType], index: pa.Array
+) -> Iterator[tuple[str, pa.Array]]:
+    """Columns that have at each row the one of `values` that `index` says."""
+    for column, (name, kind) in zip(zip(*values, strict=True), types.items(), strict=True):
+        yield name, _spread(column, kind, index)
+
+
 def _spread(values: Sequence[Any], kind: pa.DataType, index: pa.Array) -> pa.Array:
     """A column that has at each row the value that `index` says."""
     if kind != _LABEL:
         return pa.array(values, kind).take(index)
     labels = pa.array(values, _TEXT).dictionary_encode()
     return pa.DictionaryArray.from_arrays(labels.indices.take(index), labels.dictionary)
-
-
-def block_table(parts: Sequence[Columns]) -> pa.Table:
-    """The rows of all parts, in order, as one table.
-
-    Making a table costs about a millisecond, however few rows it has: one a block, not one a part.
-    """
-    if len(parts) == 1:
-        return parts[0].table()
-    together = Columns()
-    for part in parts:
-        together.extend(part)
-    return together.table()
 
 
 class Columns:
@@ -265,22 +247,6 @@ class Columns:
             del self.customs[row]
         self.sparse.truncate(row_count)
 
-    def extend(self, other: Columns) -> None:
-        """Add another's rows behind the own ones."""
-        row_first = len(self.event_ids)
-        self.event_ids += other.event_ids
-        self.event_types += other.event_types
-        self.timestamps_ms += other.timestamps_ms
-        self.payloads += other.payloads
-        self.mouse_moves += other.mouse_moves
-        self.customs.update({row + row_first: text for row, text in other.customs.items()})
-        self.sparse.extend(other.sparse, row_first)
-        self.pages.extend(other.pages)
-        self.visitors.extend(other.visitors)
-        self.devices.extend(other.devices)
-        self.records.extend(other.records)
-        self.record_sizes += other.record_sizes
-
     def close_record(self, values: tuple[Any, ...], row_count: int) -> None:
         """All rows of a record are there: what they share, and how many they are."""
         self.records.keep(len(self.record_sizes), values)
@@ -290,13 +256,14 @@ class Columns:
         column = pa.array(self.payloads, _TEXT)
         if not self.mouse_moves:
             return column
-        return pc.replace_with_mask(column, column.is_null(), mouse_moves_json(self.mouse_moves))
+        moves = pa.array(self.mouse_moves, pa.binary())
+        return pc.replace_with_mask(column, column.is_null(), mouse_moves_json(moves))
 
     def table(self) -> pa.Table:
         """All columns, in the order of `COLUMN_TYPES`."""
         row_count = len(self.event_ids)
         if not row_count:
-            return pa.table({name: pa.array([], kind) for name, kind in COLUMN_TYPES.items()})
+            return NO_ROWS
         customs = [EMPTY_JSON] * row_count
         for row, text in self.customs.items():
             customs[row] = text

@@ -1,8 +1,9 @@
-"""From records of the raw topic to rows of the table `events`, column-wise.
+"""From records of the raw topic to rows of the table `events`, one record after the other.
 
 In: `PolledBatch` of gosight.events.raw. Out: one `EnrichedChunk`: an Arrow table whose columns are
 those of `events`, in log order, plus what is needed to drop duplicates and to keep the ledger.
-A record that cannot be read becomes a `Poison`, its neighbours go on.
+A record that cannot be read becomes a `Poison`, its neighbours go on. Any record is read here;
+`flows.core.event_blocks` makes the same of many plain ones, for less.
 
 What repeats is done once: pages, devices and request facts are built once per distinct value and
 spread over the rows by index, user agents and addresses are looked up once per distinct text.
@@ -14,10 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from google.protobuf.message import DecodeError
 
 from flows.core.enrich import AgentParser, PlaceFinder
-from flows.core.event_columns import Columns, Shared
+from flows.core.event_columns import NO_ROWS, Columns, Shared
 from flows.core.event_facts import (
     TIME_MS_END,
     PageFacts,
@@ -83,31 +85,48 @@ class PageView:
 
 @dataclass(frozen=True, slots=True)
 class EnrichedChunk:
-    """Rows of consecutive records of one partition; see `flows.core.blocks.Chunk`.
+    """Rows of consecutive records of one partition.
 
-    The rows are still lists: tables are made of a whole block (`event_columns.block_table`).
+    `block` may hold the rows of more chunks: this one's begin at `block_row`.
     """
 
     topic: str
     partition: int
     first_offset: int
     last_offset: int
-    byte_count: int  # Of the records as they came.
-    columns: Columns
+    block: pa.Table
+    event_ids: Sequence[str]  # One a row.
     records: Sequence[RecordFacts]
     page_views: Sequence[PageView]
     poisons: Sequence[Poison]
     refusals: Sequence[Refusal] = ()
+    block_row: int = 0
 
     @property
     def row_count(self) -> int:
-        """Rows of the columns."""
-        return len(self.columns.event_ids)
+        """Rows of this chunk."""
+        return len(self.event_ids)
 
     @property
-    def event_ids(self) -> Sequence[str]:
-        """One a row."""
-        return self.columns.event_ids
+    def table(self) -> pa.Table:
+        """Its rows."""
+        return self.block.slice(self.block_row, self.row_count)
+
+
+def block_table(chunks: Sequence[EnrichedChunk]) -> pa.Table:
+    """The rows of all chunks, in order, as one table."""
+    parts: list[tuple[pa.Table, int, int]] = []
+    for chunk in chunks:
+        if not chunk.row_count:
+            continue
+        first, end = chunk.block_row, chunk.block_row + chunk.row_count
+        if parts and parts[-1][0] is chunk.block and parts[-1][2] == first:
+            first = parts.pop()[1]
+        parts.append((chunk.block, first, end))
+    tables = [block.slice(first, end - first) for block, first, end in parts]
+    if len(tables) == 1:
+        return tables[0]
+    return pa.concat_tables(tables or [NO_ROWS]).unify_dictionaries().combine_chunks()
 
 
 @dataclass(slots=True)
@@ -124,10 +143,10 @@ class RowBuilder:
 
     def __init__(self, parse_agent: AgentParser, find_place: PlaceFinder) -> None:
         self._parse_agent = parse_agent
-        self._find_place = find_place
+        self.find_place = find_place
         self._devices: dict[tuple[bytes, str], tuple[Any, ...]] = {}
         self._pages: dict[bytes, PageFacts] = {}
-        self._read = payload_readers()
+        self.read = payload_readers()
 
     def build(self, polled: PolledBatch) -> EnrichedChunk:
         """All rows of one polled batch; never raises for what a record holds."""
@@ -150,8 +169,8 @@ class RowBuilder:
             partition=polled.partition,
             first_offset=polled.offsets[0],
             last_offset=polled.offsets[-1],
-            byte_count=sum(map(len, polled.values)),
-            columns=chunk.columns,
+            block=chunk.columns.table(),
+            event_ids=chunk.columns.event_ids,
             records=chunk.records,
             page_views=chunk.page_views,
             poisons=poisons,
@@ -162,27 +181,22 @@ class RowBuilder:
         project_id, received_at_ms = raw.project_id, raw.received_at_ms
         check_facts(raw)
         session_id = session_uuid(project_id, raw.session_id)
-        place = self._find_place(raw.client_ip)
         columns = chunk.columns
         row_first = len(columns.event_ids)
         minute_ms = minute_of(received_at_ms)
         self._add_events(chunk, raw, minute_ms)
         row_end = len(columns.event_ids)
+        place = self.find_place(raw.client_ip)
         columns.close_record(
             (
                 project_id,
                 session_id,
                 raw.sdk_version,
                 raw.client_ip,
-                place.country,
-                place.country_code,
-                place.region,
-                place.city,
+                *(place.country, place.country_code, place.region, place.city),
                 received_at_ms,
                 raw.retain_days,
-                polled.topic,
-                polled.partition,
-                offset,
+                *(polled.topic, polled.partition, offset),
             ),
             row_end - row_first,
         )
@@ -204,7 +218,7 @@ class RowBuilder:
         pages, visitors, devices = columns.pages, columns.visitors, columns.devices
         event_ids, event_types = columns.event_ids, columns.event_types
         payloads, timestamps_ms = columns.payloads, columns.timestamps_ms
-        read = self._read
+        read = self.read
         received_at_ms = raw.received_at_ms
         shift_ms = clock_shift_ms(raw.sent_at, received_at_ms)
         latest_ms = received_at_ms + AHEAD_TOLERATED_MS
@@ -258,7 +272,7 @@ class RowBuilder:
             visitors.index.append(visitor_place)
             event_types.append(NAME_BY_NUMBER.get(number) or f"unknown_{number}")
             if number == PAGE_VIEW:
-                path = self._page(page)[1]
+                path = self.page(page)[1]
                 chunk.page_views.append(PageView(row, raw.project_id, path, minute_ms))
             at_ms = event.timestamp.millis + shift_ms
             if at_ms > latest_ms or not 0 <= at_ms < TIME_MS_END:
@@ -270,14 +284,15 @@ class RowBuilder:
 
     def _page_place(self, columns: Columns, page: bytes) -> int:
         place = columns.pages.places.get(page)
-        return columns.pages.keep(page, self._page(page)) if place is None else place
+        return columns.pages.keep(page, self.page(page)) if place is None else place
 
     def _device_place(self, columns: Columns, device: bytes, request_agent: str) -> int:
         key = (device, request_agent)
         place = columns.devices.places.get(key)
-        return columns.devices.keep(key, self._device(key)) if place is None else place
+        return columns.devices.keep(key, self.device(key)) if place is None else place
 
-    def _page(self, value: bytes) -> PageFacts:
+    def page(self, value: bytes) -> PageFacts:
+        """A page by the bytes of its `PageContext`."""
         known = self._pages.get(value)
         if known is None:
             known = page_facts(PageContext.FromString(value))
@@ -286,11 +301,12 @@ class RowBuilder:
 
     def _declared_place(self, columns: Columns, page: bytes, payload: bytes) -> int:
         """The place of a page with what its session_start declares."""
-        declared = with_declared(self._page(page), SessionStartPayload.FromString(payload))
+        declared = with_declared(self.page(page), SessionStartPayload.FromString(payload))
         place = columns.pages.places.get(declared)
         return columns.pages.keep(declared, declared) if place is None else place
 
-    def _device(self, key: tuple[bytes, str]) -> tuple[Any, ...]:
+    def device(self, key: tuple[bytes, str]) -> tuple[Any, ...]:
+        """A device by the bytes of its `DeviceInfo` and the request's user agent."""
         known = self._devices.get(key)
         if known is None:
             known = self._build_device(DeviceInfo.FromString(key[0]), key[1])

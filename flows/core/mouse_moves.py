@@ -10,7 +10,6 @@ Raises google.protobuf.message.DecodeError for bytes that are no such payload.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,11 @@ VARINT_BYTES_MAX = 10
 Numbers = np.ndarray[Any, Any]
 
 
-def mouse_moves_json(values: Sequence[bytes]) -> pa.Array:
-    """One text a payload, in order."""
+def mouse_moves_json(values: pa.Array) -> pa.Array:
+    """One text a payload, in order; a column of bytes without nulls."""
     found = _decode(values)
     if found is None:
-        return pa.array([mouse_move_json(value) for value in values], pa.string())
+        return pa.array([mouse_move_json(value) for value in values.to_pylist()], pa.string())
     x, y, time_ms, counts = found
     text = pa.string()
     positions = pc.binary_join_element_wise(
@@ -55,13 +54,16 @@ def mouse_move_json(value: bytes) -> str:
     return member_json("mouse_move", MouseMovePayload.FromString(value))
 
 
-def _decode(values: Sequence[bytes]) -> tuple[Numbers, Numbers, Numbers, Numbers] | None:
+def _decode(values: pa.Array) -> tuple[Numbers, Numbers, Numbers, Numbers] | None:
     """(x, y, time) of all positions and how many each payload has; None if one is not plain.
 
     All of a plain payload is pairs of varints: a tag and a value, or the tag of a position and its
     length, followed by the pairs of its fields.
     """
-    data = np.frombuffer(b"".join(values), np.uint8)
+    edges = np.frombuffer(values.buffers()[1], np.int32)
+    edges = edges[values.offset : values.offset + len(values) + 1].astype(np.int64)
+    data = np.frombuffer(values.buffers()[2] or b"", np.uint8)[edges[0] : edges[-1]]
+    edges -= edges[0]
     ends = np.flatnonzero(data < 0x80)
     if not len(data):
         nothing = np.zeros(0, np.int64)
@@ -96,7 +98,6 @@ def _decode(values: Sequence[bytes]) -> tuple[Numbers, Numbers, Numbers, Numbers
         columns.append(column)
     if known != len(tags):
         return None
-    edges = np.cumsum([0, *map(len, values)])
     places = np.searchsorted(begins, edges)
     # A payload begins with a position, or is empty.
     inner = edges < len(data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from flows.core.event_columns import Columns
+from flows.core.event_columns import NO_ROWS
 from flows.core.event_rows import EnrichedChunk, Refusal, minute_of
 from schemas.log import PolledBatch
 from schemas.reasons import Stage
@@ -41,8 +41,8 @@ def refusal_chunk(polled: PolledBatch) -> EnrichedChunk:
         partition=polled.partition,
         first_offset=polled.offsets[0],
         last_offset=polled.offsets[-1],
-        byte_count=sum(map(len, polled.values)),
-        columns=Columns(),
+        block=NO_ROWS,
+        event_ids=(),
         records=(),
         page_views=(),
         poisons=(),

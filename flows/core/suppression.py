@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
+from typing import NamedTuple
+
+import pyarrow as pa
 
 from flows.core.event_rows import EnrichedChunk, RecordFacts
 from flows.core.insight import Insight
@@ -19,13 +22,15 @@ from schemas.erasure import Erased, ErasedOfProject
 def suppressed_rows(chunk: EnrichedChunk, erased: Erased) -> set[int]:
     """Rows of events that must not be stored."""
     found: set[int] = set()
+    said: _Said | None = None
     for record in chunk.records:
         if record.project_id in erased.projects:
             found.update(range(record.row_first, record.row_end))
         else:
             of_project = erased.visitors.get(record.project_id)
             if of_project is not None:
-                found.update(_rows_of_visitors(chunk, record, of_project))
+                said = said or _said(chunk)
+                found.update(_rows_of_visitors(said, record, of_project))
     return found
 
 
@@ -56,21 +61,31 @@ def without_erased(chunk: ResultChunk, erased: Erased) -> ResultChunk:
     )
 
 
-def _rows_of_visitors(
-    chunk: EnrichedChunk, record: RecordFacts, erased: ErasedOfProject
-) -> Iterator[int]:
+class _Said(NamedTuple):
+    """Whose events a chunk's rows are, and when they happened."""
+
+    user_ids: Sequence[str]
+    anonymous_ids: Sequence[str]
+    at_ms: Sequence[int]
+
+
+def _said(chunk: EnrichedChunk) -> _Said:
+    table = chunk.table
+    at_ms = table["timestamp"].cast(pa.int64()).to_pylist()
+    return _Said(table["user_id"].to_pylist(), table["anonymous_id"].to_pylist(), at_ms)
+
+
+def _rows_of_visitors(said: _Said, record: RecordFacts, erased: ErasedOfProject) -> Iterator[int]:
     is_erased_session = erased.has_session(record.session_id)
-    visitors, at_ms = chunk.columns.visitors, chunk.columns.timestamps_ms
-    until_of: dict[int, tuple[int | None, bool]] = {}
+    until_of: dict[tuple[str, str], int | None] = {}
     for row in range(record.row_first, record.row_end):
-        place = visitors.index[row]
-        if place not in until_of:
-            user_id, anonymous_id = visitors.value_at(place)[:2]
-            until_of[place] = erased.until_ms(user_id, anonymous_id), bool(user_id)
-        until_ms, is_user = until_of[place]
-        is_before = until_ms is not None and at_ms[row] <= until_ms
+        who = said.user_ids[row], said.anonymous_ids[row]
+        if who not in until_of:
+            until_of[who] = erased.until_ms(*who)
+        until_ms = until_of[who]
+        is_before = until_ms is not None and said.at_ms[row] <= until_ms
         # The rest of an erased session is the same visitor's, unless it says to be another user.
-        is_rest = is_erased_session and (until_ms is not None or not is_user)
+        is_rest = is_erased_session and (until_ms is not None or not who[0])
         if is_before or is_rest:
             yield row
 

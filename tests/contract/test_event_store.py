@@ -70,7 +70,7 @@ def at(first_offset: int, last_offset: int, partition: int = 2) -> BlockName:
 def table_of(rows: EnrichedChunk) -> pa.Table:
     """The rows as the writer inserts them."""
     last = pa.array([rows.last_offset] * rows.row_count, pa.uint64())
-    return rows.columns.table().append_column("source_block_last", last)
+    return rows.table.append_column("source_block_last", last)
 
 
 def write(store: EventStore, *rows: EnrichedChunk, is_complete: bool = True) -> BlockName:

@@ -26,8 +26,8 @@ from connectors.memory_kafka import (
 )
 from connectors.memory_store import MemoryEventStore, MemoryLiveCounters, When
 from flows.block_writer import BlockWriter
-from flows.core.blocks import BlockCutter, OwnedChunk
-from flows.core.event_rows import RowBuilder
+from flows.core.blocks import BlockCutter
+from flows.core.event_blocks import BlockBuilder
 from flows.each_sink import EachSink
 from flows.part_starts import PartStarts
 from flows.retries import RetryPolicy
@@ -39,9 +39,10 @@ from schemas.topics import EVENTS_RAW, EVENTS_REJECTED
 from schemas.v1.pipeline_pb2 import RejectedRecord
 from tests.factories import NOW_MS, PROJECT, make_event, make_raw, make_uuid, raw_record
 
-BUILDER = RowBuilder(
+BUILDER = BlockBuilder(
     lambda text: ParsedAgent(text=text, browser="Chrome", system="Windows"),
     lambda address: Place("United Kingdom", "GB", "England", "London") if address else Place(),
+    records_min=2,
 )
 PARTS = all_parts([EVENTS_RAW, EVENTS_REJECTED])
 Failure = tuple[When, str]
@@ -72,23 +73,21 @@ class World:
             MemoryRecordProducer(self.log),
             self.live,
             held,
+            chunk_maker(BUILDER),
             retry=RetryPolicy(seconds_max=retry_s, wait_s_max=0.001),
             is_stopping=lambda: retry_s < 1,
             clock_ms=lambda: NOW_MS,
         )
-        to_chunk = chunk_maker(BUILDER)
         owner = PartStarts(
             self.positions,
             self.store,
             MemorySpanReader(self.log),
             writer,
-            to_chunk,
             is_stopping=lambda: retry_s < 1,
         )
         flow = build_flow(
             MemorySource(self.log, held, owner, batch_records=batch_records),
             EachSink(writer.write),
-            to_chunk,
             BlockCutter(rows_max=rows_max, age_ms_max=60_000),
         )
         run_main(flow)
@@ -460,15 +459,14 @@ def test_records_that_cannot_be_read_fill_a_block_by_their_bytes() -> None:
     """Poison has no rows, yet it does not pile up until a block is old."""
     world = World()
     good = raw_record(make_raw([make_event("e1", "s1")], "s1"))
-    cutter: BlockCutter[OwnedChunk] = BlockCutter(bytes_max=10_000)
+    cutter: BlockCutter[PolledBatch] = BlockCutter(bytes_max=10_000)
     for _ in range(20):
         world.log.append(good._replace(value=b"\xff" * 4_000))
     (part,) = [part for part in PARTS if world.log.partitions[part]]
-    to_chunk = chunk_maker(BUILDER)
     state, blocks = None, []
     for record in world.log.partitions[part]:
-        chunk = OwnedChunk(to_chunk(PolledBatch.of(*part, [record])), 1)
-        state, made = cutter.on_event(state, chunk, NOW_MS)
+        polled = PolledBatch.of(*part, [record], epoch=1)
+        state, made = cutter.on_event(state, polled, NOW_MS)
         blocks += made
     assert [len(block.chunks) for block in blocks] == [3] * 6
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
@@ -26,15 +27,18 @@ from connectors.memory_kafka import (
 from connectors.memory_store import MemoryLiveCounters
 from connectors.write_gate import PostgresWriteGate
 from flows.block_writer import BlockWriter
-from flows.core.blocks import Block, OwnedChunk
-from flows.core.event_rows import RowBuilder
+from flows.core.blocks import Block
+from flows.core.event_blocks import BlockBuilder
+from flows.storage import chunk_maker
 from schemas.lookups import ParsedAgent, Place
 from schemas.topics import EVENTS_RAW
 from tests.factories import make_event, make_raw, raw_record
 from tests.stack import RunningStack
 
 ROOM = UUID("6f0f7f5e-5d1c-4b57-9a3e-7d8a4d1c2f98")
-BUILDER = RowBuilder(lambda text: ParsedAgent(text=text), lambda _address: Place())
+TO_CHUNKS = chunk_maker(
+    BlockBuilder(lambda text: ParsedAgent(text=text), lambda _address: Place(), records_min=1)
+)
 # One for all tests: the stores are theirs together, and a block of an offset is stored once.
 LOG = MemoryLog()
 
@@ -72,10 +76,11 @@ class Storage:
             MemoryRecordProducer(self.log),
             MemoryLiveCounters(),
             claims,
+            TO_CHUNKS,
             gate=self.gate,
         )
         epoch = claims.held()[topic, partition]
-        writer.write(Block((OwnedChunk(BUILDER.build(polled), epoch),)))
+        writer.write(Block((replace(polled, epoch=epoch),)))
 
     def work(self) -> None:
         """What a worker does next."""

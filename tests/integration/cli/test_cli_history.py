@@ -63,7 +63,7 @@ class Store:
             values.append(raw.SerializeToString())
         chunk = RowBuilder(parse_agent, find_place).build(polled(values))
         assert not chunk.poisons
-        insert_arrow(self.client, "events", chunk.columns.table(), f"put-{time.time_ns()}")
+        insert_arrow(self.client, "events", chunk.table, f"put-{time.time_ns()}")
         return values
 
     def run(self, *arguments: str, code: int = 0) -> Any:

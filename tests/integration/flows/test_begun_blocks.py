@@ -22,7 +22,7 @@ from connectors.memory_kafka import (
 )
 from connectors.memory_store import MemoryLiveCounters
 from flows.block_writer import BlockWriter
-from flows.core.event_rows import RowBuilder
+from flows.core.event_blocks import BlockBuilder
 from flows.part_starts import PartStarts
 from flows.storage import chunk_maker
 from schemas.lookups import ParsedAgent, Place
@@ -32,7 +32,9 @@ from tests.factories import PROJECT, make_event, make_raw, make_uuid, raw_record
 from tests.stack import RunningStack, fresh_databases
 
 EVENTS = 40
-TO_CHUNK = chunk_maker(RowBuilder(lambda text: ParsedAgent(text=text), lambda _address: Place()))
+TO_CHUNKS = chunk_maker(
+    BlockBuilder(lambda text: ParsedAgent(text=text), lambda _address: Place(), records_min=2)
+)
 
 
 class World:
@@ -62,10 +64,10 @@ class World:
 
     def table(self) -> pa.Table:
         """The block's rows."""
-        chunks = [TO_CHUNK(polled) for polled in MemorySpanReader(self.log).read(self.name.spans)]
+        chunks = TO_CHUNKS(list(MemorySpanReader(self.log).read(self.name.spans)))
         ends = {span.part: span.last_offset for span in self.name.spans}
         return pa.concat_tables(
-            chunk.columns.table().append_column(
+            chunk.table.append_column(
                 "source_block_last",
                 pa.array([ends[chunk.topic, chunk.partition]] * chunk.row_count, pa.uint64()),
             )
@@ -97,8 +99,9 @@ class World:
             MemoryRecordProducer(self.log),
             MemoryLiveCounters(),
             MemoryClaims(parts),
+            TO_CHUNKS,
         )
-        owner = PartStarts(self.positions, self.store, MemorySpanReader(self.log), writer, TO_CHUNK)
+        owner = PartStarts(self.positions, self.store, MemorySpanReader(self.log), writer)
         starts = owner.begin_parts(parts)
         assert starts == {span.part: span.last_offset + 1 for span in self.name.spans}
 
@@ -156,8 +159,9 @@ def test_a_block_whose_note_is_lost_is_filled_up(world: World) -> None:
         MemoryRecordProducer(world.log),
         MemoryLiveCounters(),
         MemoryClaims(parts),
+        TO_CHUNKS,
     )
-    owner = PartStarts(world.positions, world.store, MemorySpanReader(world.log), writer, TO_CHUNK)
+    owner = PartStarts(world.positions, world.store, MemorySpanReader(world.log), writer)
     starts = owner.begin_parts(parts)
     stored = {part for part, offset in starts.items() if offset > 0}
     assert stored

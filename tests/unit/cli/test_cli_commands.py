@@ -100,7 +100,7 @@ def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("flow", "steps"),
-    [("storage", ("read", "enrich", "cut", "write")), ("results", ("read", "show", "write"))],
+    [("storage", ("read", "cut", "write")), ("results", ("read", "show", "write"))],
 )
 def test_a_flow_is_drawn_without_a_server(flow: str, steps: tuple[str, ...]) -> None:
     """The diagram is made from the flow's own steps."""

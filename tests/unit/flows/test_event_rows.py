@@ -42,7 +42,7 @@ def test_mouse_moves_keep_their_places_among_other_payloads() -> None:
     """Texts that are written together stand in the rows of their events."""
     plain = make_event(str(uuid.uuid4()), SESSION)
     chunk = build(*(make_raw([event], SESSION).SerializeToString() for event in (moving(), plain)))
-    first, second = chunk.columns.table()["payload"].to_pylist()
+    first, second = chunk.table["payload"].to_pylist()
     assert first == '{"positions":[{"timestamp":5,"x":3,"y":4}]}'
     assert "positions" not in second
 
@@ -58,8 +58,8 @@ def test_damage_inside_of_a_payload_puts_its_record_aside_alone(member: str) -> 
     chunk = build(good, bad.SerializeToString(), good)
     assert [poison.offset for poison in chunk.poisons] == [1]
     assert chunk.poisons[0].reason is RejectReason.UNDECODABLE
-    assert chunk.columns.table()["source_offset"].to_pylist() == [0, 0, 2, 2]
-    assert chunk.columns.table()["source_index"].to_pylist() == [0, 1, 0, 1]
+    assert chunk.table["source_offset"].to_pylist() == [0, 0, 2, 2]
+    assert chunk.table["source_index"].to_pylist() == [0, 1, 0, 1]
     assert [(record.row_first, record.row_end) for record in chunk.records] == [(0, 2), (2, 4)]
 
 
@@ -73,5 +73,5 @@ def test_a_message_in_two_halves_is_one_message() -> None:
     size = len(doubled)
     assert 127 < size < 16_384
     chunk = build(b"\x12" + bytes([size & 127 | 128, size >> 7]) + doubled + facts, value)
-    assert chunk.columns.table()["path"].to_pylist() == ["/first", "/first"]
-    assert chunk.columns.table()["title"].to_pylist()[0] == "second"
+    assert chunk.table["path"].to_pylist() == ["/first", "/first"]
+    assert chunk.table["title"].to_pylist()[0] == "second"

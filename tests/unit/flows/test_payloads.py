@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -80,7 +81,7 @@ def test_damaged_payloads_are_decode_errors() -> None:
         with pytest.raises(DecodeError):
             read(b"\xff")
     with pytest.raises(DecodeError):
-        mouse_moves_json([b"\x0a\x00", b"\xff"])
+        mouse_moves_json(pa.array([b"\x0a\x00", b"\xff"], pa.binary()))
 
 
 positions = st.lists(
@@ -99,7 +100,8 @@ positions = st.lists(
 def test_mouse_moves_together_are_mouse_moves_one_by_one(moves: list[list[MousePosition]]) -> None:
     """Any numbers, any lengths, empty ones between them."""
     values = [MouseMovePayload(positions=some).SerializeToString() for some in moves]
-    assert mouse_moves_json(values).to_pylist() == [mouse_move_json(value) for value in values]
+    column = pa.array([b"\x00", *values], pa.binary())[1:]
+    assert mouse_moves_json(column).to_pylist() == [mouse_move_json(value) for value in values]
 
 
 @settings(max_examples=500, deadline=None)
@@ -127,7 +129,7 @@ def test_odd_bytes_of_mouse_moves_are_read_as_a_parser_reads_them(
     except DecodeError:
         expected = None
     try:
-        found: list[str] | None = mouse_moves_json(values).to_pylist()
+        found: list[str] | None = mouse_moves_json(pa.array(values, pa.binary())).to_pylist()
     except DecodeError:
         found = None
     assert found == expected

@@ -1,0 +1,300 @@
+"""Many records of the raw topic as columns: decoded together, at a fraction of what each costs.
+
+In: the values of records of gosight.events.raw. Out: `RawColumns`, or None where one of them is not
+*plain*. A plain record is what encoders write: each field once, in its shortest form, nothing that
+the schema does not know, all that the gateway stamps, an id for each event. For these, what the
+columns hold is all that the record says; whatever is not plain is read record by record
+(`flows.core.event_rows`), which also finds out what is wrong with it.
+
+That a record is plain is known by its size: fields that stand twice, are unknown or written in a
+longer way make it longer than what its columns say. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import ptars
+import pyarrow as pa
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
+
+from flows.core.event_facts import TIME_MS_END
+from schemas.identifiers import (
+    AHEAD_TOLERATED_MS,
+    SKEW_TOLERATED_MS,
+    are_canonical_uuids,
+    event_uuid,
+    is_canonical_uuid,
+)
+from schemas.records import RETENTION_DAYS_MAX
+from schemas.v1.closed_pb2 import ClosedEvent, ClosedRawBatch
+
+Numbers = np.ndarray[Any, Any]
+
+_BATCH = cast(Descriptor, ClosedRawBatch.DESCRIPTOR)
+_EVENT = cast(Descriptor, ClosedEvent.DESCRIPTOR)
+_MEMBERS = tuple(field.name for field in _EVENT.oneofs_by_name["payload"].fields)
+_TEXTS = tuple(
+    field.name
+    for field in _EVENT.fields
+    if field.type in {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES}
+    and field.name not in _MEMBERS
+)
+_STAMPS = tuple(field.name for field in _BATCH.fields if field.name != "events")
+_TEXT_STAMPS = tuple(
+    name for name in _STAMPS if _BATCH.fields_by_name[name].type == FieldDescriptor.TYPE_STRING
+)
+# Sums of larger times could leave 64 bits.
+_TIME_MS_MAX = 2**61
+
+
+@dataclass(frozen=True, slots=True)
+class RawColumns:
+    """What many records say. Events are those of all records, in order; so are payloads.
+
+    Texts of events are Arrow columns by name of the field, without nulls. `payloads` are by member
+    of the oneof, null where an event has another or none; members of no event are left out.
+    """
+
+    project_ids: Sequence[str]
+    session_texts: Sequence[str]  # As sent.
+    sdk_versions: Sequence[str]
+    client_ips: Sequence[str]
+    user_agents: Sequence[str]
+    received_at_ms: Numbers
+    event_counts: Sequence[int]  # As stamped by the gateway; 0 if it did not.
+    retain_days: Sequence[int]
+    first_rows: Numbers  # The first event of each record, and where the last one ends.
+    event_ids: Sequence[str]  # To store; `are_ids_as_sent` if that is what `texts` hold.
+    are_ids_as_sent: bool
+    event_types: Numbers
+    at_ms: Numbers  # To store: by the server's clock.
+    texts: Mapping[str, pa.Array]
+    customs: pa.Array
+    payloads: Mapping[str, pa.Array]
+
+    def per_event(self, values: Numbers) -> Numbers:
+        """A value of each record, for each of its events."""
+        return np.repeat(values, np.diff(self.first_rows))
+
+
+def read_columns(values: Sequence[bytes]) -> RawColumns | None:
+    """All of the records; None if one of them is not plain."""
+    try:
+        found = _HANDLER.list_to_record_batch(values)
+    except Exception:
+        return None
+    except BaseException as error:
+        # A panic of the library is no Exception, and no reason to end.
+        if type(error).__name__ != "PanicException":
+            raise
+        return None
+    stamps = {name: found.column(name) for name in _STAMPS}
+    lists = found.column("events")
+    first_rows = np.asarray(lists.offsets.to_numpy(), np.int64)
+    event_of = lists.flatten()
+    events = {field.name: event_of.field(place) for place, field in enumerate(event_of.type)}
+    payloads = {name: events[name] for name in _MEMBERS if _is_used(events[name])}
+    if not _has_one_payload(payloads, len(event_of)):
+        return None
+    sizes = np.fromiter(map(len, values), np.int64, len(values))
+    if not np.array_equal(_sizes(stamps, events, payloads, first_rows), sizes):
+        return None
+    return _checked(stamps, events, payloads, first_rows)
+
+
+def _checked(
+    stamps: Mapping[str, pa.Array],
+    events: Mapping[str, pa.Array],
+    payloads: Mapping[str, pa.Array],
+    first_rows: Numbers,
+) -> RawColumns | None:
+    """The columns of plain records, if they have what the gateway stamps, and ids."""
+    received_at_ms = _numbers(stamps["received_at_ms"])
+    retain_days, event_counts = _numbers(stamps["retain_days"]), _numbers(stamps["event_count"])
+    texts_of = {name: stamps[name].fill_null("").to_pylist() for name in _TEXT_STAMPS}
+    if (
+        not all(texts_of["project_id"])
+        or not np.all((received_at_ms > 0) & (received_at_ms < TIME_MS_END))
+        or not np.all((retain_days >= 0) & (retain_days <= RETENTION_DAYS_MAX))
+        or not np.all(event_counts >= 0)
+    ):
+        return None
+    sizes = np.diff(first_rows)
+    at_ms = _times(stamps, events, received_at_ms, sizes)
+    texts = {name: events[name] for name in _TEXTS}
+    texts["user_id"] = texts["user_id"].fill_null("")
+    sent_ids: list[str] = texts["event_id"].to_pylist()
+    are_ids_as_sent = are_canonical_uuids(sent_ids)
+    event_ids: list[str] | None = sent_ids
+    if not are_ids_as_sent:
+        projects, sessions = texts_of["project_id"], texts_of["session_id"]
+        event_ids = _event_ids(sent_ids, texts["session_id"], projects, sessions, sizes)
+    if at_ms is None or event_ids is None:
+        return None
+    return RawColumns(
+        project_ids=texts_of["project_id"],
+        session_texts=texts_of["session_id"],
+        sdk_versions=texts_of["sdk_version"],
+        client_ips=texts_of["client_ip"],
+        user_agents=texts_of["user_agent"],
+        received_at_ms=received_at_ms,
+        event_counts=event_counts.tolist(),
+        retain_days=retain_days.tolist(),
+        first_rows=first_rows,
+        event_ids=event_ids,
+        are_ids_as_sent=are_ids_as_sent,
+        event_types=_numbers(events["event_type"]),
+        at_ms=at_ms,
+        texts=texts,
+        customs=events["custom"],
+        payloads=payloads,
+    )
+
+
+def _event_ids(
+    sent_ids: Sequence[str],
+    own_sessions: pa.Array,
+    project_ids: Sequence[str],
+    session_texts: Sequence[str],
+    sizes: Numbers,
+) -> list[str] | None:
+    """The id to store for each event; None if one has none, for which its payload is needed."""
+    event_ids = list(sent_ids)
+    record_of = np.repeat(np.arange(len(sizes)), sizes)
+    for row, text in enumerate(sent_ids):
+        if not is_canonical_uuid(text):
+            if not text:
+                return None
+            record = record_of[row]
+            session_text = own_sessions[row].as_py() or session_texts[record]
+            event_ids[row] = event_uuid(project_ids[record], session_text, text)
+    return event_ids
+
+
+def _times(
+    stamps: Mapping[str, pa.Array],
+    events: Mapping[str, pa.Array],
+    received_at_ms: Numbers,
+    sizes: Numbers,
+) -> Numbers | None:
+    """`identifiers.corrected_time_ms` of all events; what is before 1970 was when it came.
+
+    None if there are times so large that their sum may not be a number.
+    """
+    sent_at_ms = _numbers(stamps["sent_at"])
+    at_ms = _numbers(events["timestamp"].field(0))
+    if len(at_ms) and max(np.abs(at_ms).max(), np.abs(sent_at_ms).max()) > _TIME_MS_MAX:
+        return None
+    skew_ms = received_at_ms - sent_at_ms
+    is_off = (sent_at_ms > 0) & (np.abs(skew_ms) > SKEW_TOLERATED_MS)
+    at_ms = at_ms + np.repeat(np.where(is_off, skew_ms, 0), sizes)
+    received_of = np.repeat(received_at_ms, sizes)
+    latest_ms = np.minimum(received_of + AHEAD_TOLERATED_MS, TIME_MS_END - 1)
+    return np.where((at_ms > latest_ms) | (at_ms < 0), received_of, at_ms)
+
+
+def _is_used(column: pa.Array) -> bool:
+    return bool(column.null_count < len(column))
+
+
+def _has_one_payload(payloads: Mapping[str, pa.Array], count: int) -> bool:
+    """Whether no event has two members of the oneof."""
+    has = np.zeros(count, np.int64)
+    for column in payloads.values():
+        has += _is_there(column)
+    return not count or int(has.max()) <= 1
+
+
+def _sizes(
+    stamps: Mapping[str, pa.Array],
+    events: Mapping[str, pa.Array],
+    payloads: Mapping[str, pa.Array],
+    first_rows: Numbers,
+) -> Numbers:
+    """How many bytes an encoder writes for each record."""
+    count = int(first_rows[-1])
+    size = np.zeros(count, np.int64)
+    for name in _TEXTS:
+        column = events[name]
+        lengths = _lengths(column)
+        if name == "user_id":
+            if _is_used(column):
+                size += np.where(_is_there(column), _of_length(lengths) + 1, 0)
+        elif lengths.any():
+            size += np.where(lengths > 0, _of_length(lengths) + 1, 0)
+    types = _numbers(events["event_type"])
+    size += np.where(types != 0, _varint_bytes(types) + 1, 0)
+    times = events["timestamp"]
+    at_ms = _numbers(times.field(0))
+    inner = np.where(at_ms != 0, _varint_bytes(at_ms) + 1, 0)
+    size += np.where(_is_there(times), inner + 2, 0)
+    customs = events["custom"]
+    if len(customs.items) or len(customs.keys):
+        pairs = _of_length(_lengths(customs.keys)) + _of_length(_lengths(customs.items)) + 2
+        ends = np.asarray(customs.offsets.to_numpy(), np.int64)
+        size += np.diff(np.concatenate(([0], np.cumsum(_of_length(pairs) + 1)))[ends])
+    for column in payloads.values():
+        size += np.where(_is_there(column), _of_length(_lengths(column)) + 2, 0)
+    whole = np.concatenate(([0], np.cumsum(_of_length(size) + 1)))
+    record = np.diff(whole[first_rows])
+    for name in _STAMPS:
+        field, column = _BATCH.fields_by_name[name], stamps[name]
+        tag_bytes = 1 if field.number < 16 else 2
+        if name in _TEXT_STAMPS:
+            lengths = _lengths(column)
+            body, is_zero = _of_length(lengths), lengths == 0
+        else:
+            numbers = _numbers(column)
+            body, is_zero = _varint_bytes(numbers), numbers == 0
+        is_there = _is_there(column) if field.has_presence else ~is_zero
+        record += np.where(is_there, body + tag_bytes, 0)
+    return record
+
+
+def _lengths(column: pa.Array) -> Numbers:
+    """Bytes of each text; 0 where there is none."""
+    ends = np.frombuffer(column.buffers()[1], np.int32)
+    return np.diff(ends[column.offset : column.offset + len(column) + 1]).astype(np.int64)
+
+
+def _is_there(column: pa.Array) -> Numbers:
+    found: Numbers = column.is_valid().to_numpy(zero_copy_only=False)
+    return found
+
+
+def _numbers(column: pa.Array) -> Numbers:
+    """Whole numbers of 64 bits; 0 where there is none."""
+    if column.null_count:
+        column = column.fill_null(0)
+    return np.asarray(column.to_numpy(), np.int64)
+
+
+def _of_length(lengths: Numbers) -> Numbers:
+    """Bytes of a field's length and of what is that long."""
+    return lengths + _varint_bytes(lengths)
+
+
+def _varint_bytes(numbers: Numbers) -> Numbers:
+    """Bytes of the numbers as varints; ten of a negative one."""
+    found = np.ones(len(numbers), np.int64)
+    left = numbers.astype(np.int64).view(np.uint64) >> np.uint64(7)
+    while left.any():
+        found += left > 0
+        left = left >> np.uint64(7)
+    return found
+
+
+def _files(file: FileDescriptor, found: list[FileDescriptor]) -> list[FileDescriptor]:
+    """A file behind those that it imports."""
+    for needed in file.dependencies:
+        _files(needed, found)
+    if file not in found:
+        found.append(file)
+    return found
+
+
+_HANDLER = ptars.HandlerPool(_files(_BATCH.file, [])).get_for_message(_BATCH)
