@@ -35,8 +35,8 @@ from flows.core.event_rows import (
     RowBuilder,
     minute_of,
 )
-from flows.core.mouse_moves import mouse_moves_json
-from flows.core.raw_columns import Numbers, RawColumns, read_columns
+from flows.core.payload_columns import PayloadColumns
+from flows.core.raw_columns import Numbers, RawColumns, distinct, read_columns, rows_of
 from schemas.codec import custom_json
 from schemas.event_types import NAME_BY_NUMBER
 from schemas.identifiers import session_uuid
@@ -58,6 +58,7 @@ class BlockBuilder:
     ) -> None:
         """Fewer records than `records_min` are read one by one."""
         self._rows = RowBuilder(parse_agent, find_place)
+        self._payload_columns = PayloadColumns()
         self._records_min = records_min
 
     def build(self, polled: Sequence[PolledBatch]) -> list[EnrichedChunk]:
@@ -79,7 +80,7 @@ class BlockBuilder:
             session_uuid(project_id, text)
             for project_id, text in zip(raw.project_ids, raw.session_texts, strict=True)
         ]
-        pages, page_of = _distinct(raw.texts["page"])
+        pages, page_of = distinct(raw.texts["page"])
         facts = [self._rows.page(page) for page in pages]
         is_view = raw.event_types == PAGE_VIEW
         view_paths = [facts[place][1] for place in page_of[is_view].tolist()]
@@ -128,21 +129,16 @@ class BlockBuilder:
         count = 1
         for member, column in raw.payloads.items():
             rows = rows_of(column)
-            values = column.drop_null()
-            if member == "mouse_move":
-                texts = mouse_moves_json(values)
-            else:
-                found = list(map(self._rows.read[member], values.to_pylist()))
-                texts = pa.array([text for text, _ in found], _TEXT)
-                if found[0][1] is not None:
-                    sparse.put_all(rows.tolist(), member, [cells for _, cells in found if cells])
+            texts, cells = self._payload_columns.read(member, column.drop_null())
+            if cells:
+                sparse.put_all(rows.tolist(), member, cells)
             place_of[rows] = np.arange(count, count + len(rows), dtype=np.int32)
             count += len(rows)
             parts.append(texts)
         return pa.concat_arrays(parts).take(pa.array(place_of))
 
     def _devices(self, raw: RawColumns, record_of: Numbers) -> Mapping[str, pa.Array]:
-        devices, device_of = _distinct(raw.texts["device"])
+        devices, device_of = distinct(raw.texts["device"])
         agents, agent_of = np.unique(np.array(raw.user_agents, object), return_inverse=True)
         pairs, pair_of = np.unique(
             device_of.astype(np.int64) * len(agents) + agent_of[record_of], return_inverse=True
@@ -241,17 +237,6 @@ def _cut(
             )
         )
     return made
-
-
-def rows_of(payloads: pa.Array) -> Numbers:
-    """Which events have this payload."""
-    return np.flatnonzero(payloads.is_valid().to_numpy(zero_copy_only=False))
-
-
-def _distinct(column: pa.Array) -> tuple[list[Any], Numbers]:
-    """The distinct values, and which of them each row has."""
-    found = column.dictionary_encode()
-    return found.dictionary.to_pylist(), found.indices.to_numpy()
 
 
 def _declare(facts: list[PageFacts], page_of: Numbers, starts: pa.Array) -> Numbers:

@@ -143,11 +143,12 @@ class Shared:
 
 
 class Sparse:
-    """Values of few rows: by member of the oneof, which rows and what they hold."""
+    """Values of few rows: by member of the oneof, which rows and what their columns hold."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[int]] = {}
         self._cells: dict[str, list[Cells]] = {}
+        self._columns: dict[str, tuple[Sequence[int], Sequence[Sequence[Any]]]] = {}
 
     def put(self, row: int, member: str, cells: Cells) -> None:
         """Keep a payload's values; rows come in order."""
@@ -158,9 +159,9 @@ class Sparse:
         rows.append(row)
         self._cells[member].append(cells)
 
-    def put_all(self, rows: Sequence[int], member: str, cells: Sequence[Cells]) -> None:
-        """Keep all payloads of a member at once."""
-        self._rows[member], self._cells[member] = list(rows), list(cells)
+    def put_all(self, rows: Sequence[int], member: str, columns: Sequence[Sequence[Any]]) -> None:
+        """Keep the values of all payloads of a member, column by column."""
+        self._columns[member] = rows, columns
 
     def truncate(self, row_count: int) -> None:
         """Forget rows from `row_count` on."""
@@ -175,12 +176,14 @@ class Sparse:
             name: ["" if kind == _LABEL else None] for name, kind in SPARSE_TYPES.items()
         }
         places: dict[str, np.ndarray[Any, Any]] = {}
-        for member, rows in self._rows.items():
-            cells = self._cells[member]
-            if not rows:
-                continue
+        found = {
+            member: (rows, list(zip(*self._cells[member], strict=True)))
+            for member, rows in self._rows.items()
+            if rows
+        }
+        for member, (rows, columns) in {**found, **self._columns}.items():
             at = np.array(rows, np.int64)
-            for name, column in zip(CELLS[member][0], zip(*cells, strict=True), strict=True):
+            for name, column in zip(CELLS[member][0], columns, strict=True):
                 index = places.get(name)
                 if index is None:
                     index = places[name] = np.zeros(row_count, np.int32)

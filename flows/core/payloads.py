@@ -36,8 +36,8 @@ Cells = tuple[Any, ...]  # Values of `CELLS[member]`'s columns, in their order.
 Reader = Callable[[bytes], tuple[str, Cells | None]]
 
 _encode = msgspec.json.Encoder().encode
-_BUTTONS = {number: f'"{name}"' for number, name in short_names(MouseButton.DESCRIPTOR).items()}
-_DIRECTIONS = {
+BUTTONS = {number: f'"{name}"' for number, name in short_names(MouseButton.DESCRIPTOR).items()}
+DIRECTIONS = {
     number: f'"{name}"' for number, name in short_names(ScrollDirection.DESCRIPTOR).items()
 }
 
@@ -49,8 +49,8 @@ def payload_readers() -> Mapping[str, Reader]:
         name = field.name
         kind = cast(Any, GetMessageClass(cast(Any, field.message_type)))
         read = _reader(name, kind, CELLS.get(name, _NO_CELLS)[1])
-        readers[name] = _Known(read).__getitem__ if name in REPEATING_PAYLOADS else read
-    targets = _Known(_read_target)
+        readers[name] = Known(read).__getitem__ if name in REPEATING_PAYLOADS else read
+    targets = Known(read_target)
     return {
         **readers,
         "click": lambda value: _read_click(value, targets),
@@ -58,7 +58,7 @@ def payload_readers() -> Mapping[str, Reader]:
     }
 
 
-class _Known(dict[bytes, Any]):
+class Known(dict[bytes, Any]):
     """A pure function of bytes with its results for those that it saw lately."""
 
     def __init__(self, read: Callable[[bytes], Any]) -> None:
@@ -86,7 +86,8 @@ def _reader(member: str, kind: Any, cells: Callable[[Any], Cells] | None) -> Rea
 # the time. A test compares them with it.
 
 
-def _read_target(value: bytes) -> tuple[str, Cells]:
+def read_target(value: bytes) -> tuple[str, Cells]:
+    """The text of an element, and its columns."""
     target = TargetElement.FromString(value)
     text = _encode(target_object(target)).decode()
     return text, (target.selector, target.tag, target.text)
@@ -96,7 +97,7 @@ def _read_click(value: bytes, targets: Mapping[bytes, tuple[str, Cells]]) -> tup
     click = ClosedClick.FromString(value)
     text, of_target = targets[click.target]
     button = click.button
-    parts = f'{{"button":{_BUTTONS.get(button, button)}'
+    parts = f'{{"button":{BUTTONS.get(button, button)}'
     if click.HasField("dom_observed"):
         parts += f',"dom_observed":{"true" if click.dom_observed else "false"}'
     x = y = None
@@ -113,13 +114,18 @@ def _read_scroll(value: bytes) -> tuple[str, Cells]:
     scroll = ScrollPayload.FromString(value)
     direction, percent = scroll.direction, scroll.scroll_depth_percent
     text = (
-        f'{{"direction":{_DIRECTIONS.get(direction, direction)},"page_height":{scroll.page_height}'
+        f'{{"direction":{DIRECTIONS.get(direction, direction)},"page_height":{scroll.page_height}'
         f',"scroll_depth_percent":{percent},"scroll_depth_px":{scroll.scroll_depth_px}'
         f',"scroll_top":{scroll.scroll_top}'
     )
     if scroll.HasField("velocity"):
-        text += f',"velocity":{_encode(short_float(scroll.velocity)).decode()}'
+        text += f',"velocity":{short_float_text(scroll.velocity)}'
     return text + "}", (_percent(percent), "up" if direction == 1 else "down")
+
+
+def short_float_text(value: float) -> str:
+    """A 32-bit number in as few digits as say it."""
+    return _encode(short_float(value)).decode()
 
 
 def _unsigned(value: int) -> int:

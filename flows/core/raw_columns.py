@@ -12,7 +12,7 @@ longer way make it longer than what its columns say. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -106,6 +106,17 @@ def read_columns(values: Sequence[bytes]) -> RawColumns | None:
     return _checked(stamps, events, payloads, first_rows)
 
 
+def rows_of(payloads: pa.Array) -> Numbers:
+    """Which events have this payload."""
+    return np.flatnonzero(is_there(payloads))
+
+
+def distinct(column: pa.Array) -> tuple[list[Any], Numbers]:
+    """The distinct values of a column, and which of them each row has."""
+    found = column.dictionary_encode()
+    return found.dictionary.to_pylist(), found.indices.to_numpy()
+
+
 def _checked(
     stamps: Mapping[str, pa.Array],
     events: Mapping[str, pa.Array],
@@ -113,8 +124,8 @@ def _checked(
     first_rows: Numbers,
 ) -> RawColumns | None:
     """The columns of plain records, if they have what the gateway stamps, and ids."""
-    received_at_ms = _numbers(stamps["received_at_ms"])
-    retain_days, event_counts = _numbers(stamps["retain_days"]), _numbers(stamps["event_count"])
+    received_at_ms = numbers_of(stamps["received_at_ms"])
+    retain_days, event_counts = numbers_of(stamps["retain_days"]), numbers_of(stamps["event_count"])
     texts_of = {name: stamps[name].fill_null("").to_pylist() for name in _TEXT_STAMPS}
     if (
         not all(texts_of["project_id"])
@@ -147,7 +158,7 @@ def _checked(
         first_rows=first_rows,
         event_ids=event_ids,
         are_ids_as_sent=are_ids_as_sent,
-        event_types=_numbers(events["event_type"]),
+        event_types=numbers_of(events["event_type"]),
         at_ms=at_ms,
         texts=texts,
         customs=events["custom"],
@@ -185,8 +196,8 @@ def _times(
 
     None if there are times so large that their sum may not be a number.
     """
-    sent_at_ms = _numbers(stamps["sent_at"])
-    at_ms = _numbers(events["timestamp"].field(0))
+    sent_at_ms = numbers_of(stamps["sent_at"])
+    at_ms = numbers_of(events["timestamp"].field(0))
     if len(at_ms) and max(np.abs(at_ms).max(), np.abs(sent_at_ms).max()) > _TIME_MS_MAX:
         return None
     skew_ms = received_at_ms - sent_at_ms
@@ -205,7 +216,7 @@ def _has_one_payload(payloads: Mapping[str, pa.Array], count: int) -> bool:
     """Whether no event has two members of the oneof."""
     has = np.zeros(count, np.int64)
     for column in payloads.values():
-        has += _is_there(column)
+        has += is_there(column)
     return not count or int(has.max()) <= 1
 
 
@@ -220,65 +231,66 @@ def _sizes(
     size = np.zeros(count, np.int64)
     for name in _TEXTS:
         column = events[name]
-        lengths = _lengths(column)
+        lengths = lengths_of(column)
         if name == "user_id":
             if _is_used(column):
-                size += np.where(_is_there(column), _of_length(lengths) + 1, 0)
+                size += np.where(is_there(column), of_length(lengths) + 1, 0)
         elif lengths.any():
-            size += np.where(lengths > 0, _of_length(lengths) + 1, 0)
-    types = _numbers(events["event_type"])
-    size += np.where(types != 0, _varint_bytes(types) + 1, 0)
+            size += np.where(lengths > 0, of_length(lengths) + 1, 0)
+    types = numbers_of(events["event_type"])
+    size += np.where(types != 0, varint_bytes(types) + 1, 0)
     times = events["timestamp"]
-    at_ms = _numbers(times.field(0))
-    inner = np.where(at_ms != 0, _varint_bytes(at_ms) + 1, 0)
-    size += np.where(_is_there(times), inner + 2, 0)
+    at_ms = numbers_of(times.field(0))
+    inner = np.where(at_ms != 0, varint_bytes(at_ms) + 1, 0)
+    size += np.where(is_there(times), inner + 2, 0)
     customs = events["custom"]
     if len(customs.items) or len(customs.keys):
-        pairs = _of_length(_lengths(customs.keys)) + _of_length(_lengths(customs.items)) + 2
+        pairs = of_length(lengths_of(customs.keys)) + of_length(lengths_of(customs.items)) + 2
         ends = np.asarray(customs.offsets.to_numpy(), np.int64)
-        size += np.diff(np.concatenate(([0], np.cumsum(_of_length(pairs) + 1)))[ends])
+        size += np.diff(np.concatenate(([0], np.cumsum(of_length(pairs) + 1)))[ends])
     for column in payloads.values():
-        size += np.where(_is_there(column), _of_length(_lengths(column)) + 2, 0)
-    whole = np.concatenate(([0], np.cumsum(_of_length(size) + 1)))
+        size += np.where(is_there(column), of_length(lengths_of(column)) + 2, 0)
+    whole = np.concatenate(([0], np.cumsum(of_length(size) + 1)))
     record = np.diff(whole[first_rows])
     for name in _STAMPS:
         field, column = _BATCH.fields_by_name[name], stamps[name]
         tag_bytes = 1 if field.number < 16 else 2
         if name in _TEXT_STAMPS:
-            lengths = _lengths(column)
-            body, is_zero = _of_length(lengths), lengths == 0
+            lengths = lengths_of(column)
+            body, is_zero = of_length(lengths), lengths == 0
         else:
-            numbers = _numbers(column)
-            body, is_zero = _varint_bytes(numbers), numbers == 0
-        is_there = _is_there(column) if field.has_presence else ~is_zero
-        record += np.where(is_there, body + tag_bytes, 0)
+            numbers = numbers_of(column)
+            body, is_zero = varint_bytes(numbers), numbers == 0
+        has_field = is_there(column) if field.has_presence else ~is_zero
+        record += np.where(has_field, body + tag_bytes, 0)
     return record
 
 
-def _lengths(column: pa.Array) -> Numbers:
+def lengths_of(column: pa.Array) -> Numbers:
     """Bytes of each text; 0 where there is none."""
     ends = np.frombuffer(column.buffers()[1], np.int32)
     return np.diff(ends[column.offset : column.offset + len(column) + 1]).astype(np.int64)
 
 
-def _is_there(column: pa.Array) -> Numbers:
+def is_there(column: pa.Array) -> Numbers:
+    """Whether each value is there."""
     found: Numbers = column.is_valid().to_numpy(zero_copy_only=False)
     return found
 
 
-def _numbers(column: pa.Array) -> Numbers:
+def numbers_of(column: pa.Array) -> Numbers:
     """Whole numbers of 64 bits; 0 where there is none."""
     if column.null_count:
         column = column.fill_null(0)
     return np.asarray(column.to_numpy(), np.int64)
 
 
-def _of_length(lengths: Numbers) -> Numbers:
+def of_length(lengths: Numbers) -> Numbers:
     """Bytes of a field's length and of what is that long."""
-    return lengths + _varint_bytes(lengths)
+    return lengths + varint_bytes(lengths)
 
 
-def _varint_bytes(numbers: Numbers) -> Numbers:
+def varint_bytes(numbers: Numbers) -> Numbers:
     """Bytes of the numbers as varints; ten of a negative one."""
     found = np.ones(len(numbers), np.int64)
     left = numbers.astype(np.int64).view(np.uint64) >> np.uint64(7)
@@ -297,4 +309,17 @@ def _files(file: FileDescriptor, found: list[FileDescriptor]) -> list[FileDescri
     return found
 
 
-_HANDLER = ptars.HandlerPool(_files(_BATCH.file, [])).get_for_message(_BATCH)
+def column_reader(message: Descriptor) -> Callable[[pa.Array], pa.RecordBatch]:
+    """What decodes a column of bytes into the message's fields.
+
+    Raises for bytes that are no such message.
+    """
+    read: Callable[[pa.Array], pa.RecordBatch] = _handler(message).array_to_record_batch
+    return read
+
+
+def _handler(message: Descriptor) -> Any:
+    return ptars.HandlerPool(_files(message.file, [])).get_for_message(message)
+
+
+_HANDLER = _handler(_BATCH)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.core.mouse_moves import mouse_move_json, mouse_moves_json
+from flows.core.payload_columns import PayloadColumns
 from flows.core.payloads import CELLS, payload_readers
 from schemas.payload_text import payload_json
 from schemas.v1.events_pb2 import Event, MouseMovePayload, MousePosition
@@ -82,6 +83,65 @@ def test_damaged_payloads_are_decode_errors() -> None:
             read(b"\xff")
     with pytest.raises(DecodeError):
         mouse_moves_json(pa.array([b"\x0a\x00", b"\xff"], pa.binary()))
+
+
+def read_together(member: str, values: list[bytes]) -> list[tuple[str, tuple[Any, ...]]]:
+    """Texts and cells of each payload."""
+    texts, columns = PayloadColumns().read(member, pa.array(values, pa.binary()))
+    cells = list(zip(*columns, strict=True)) if columns else [()] * len(values)
+    return list(zip(texts.to_pylist(), cells, strict=True))
+
+
+def read_apart(member: str, values: list[bytes]) -> list[tuple[str, tuple[Any, ...]]]:
+    """The same by the readers of single payloads."""
+    found = [payload_readers()[member](value) for value in values]
+    return [(text, cells or ()) for text, cells in found]
+
+
+@pytest.mark.parametrize("member", ["click", "scroll", "performance", "dom_mutation", "js_error"])
+def test_payloads_together_are_payloads_one_by_one(member: str) -> None:
+    """Extreme numbers, missing fields, texts of all kinds."""
+    chance = random.Random(member)
+    values = []
+    for _ in range(300):
+        payload = getattr(Event(), member)
+        fill(payload, chance)
+        values.append(payload.SerializeToString())
+    assert repr(read_together(member, values)) == repr(read_apart(member, values))
+    assert read_together(member, values[:1]) == read_apart(member, values[:1])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["click", "scroll"]), st.integers(0, 2**32))
+def test_odd_bytes_of_payloads_are_read_as_a_parser_reads_them(member: str, seed: int) -> None:
+    """Flipped, dropped, doubled and foreign bytes: the same, or an error where one is an error."""
+    chance = random.Random(seed)
+    values = []
+    for _ in range(3):
+        payload = getattr(Event(), member)
+        fill(payload, chance)
+        values.append(payload.SerializeToString())
+    damaged = bytearray(values[1])
+    at = chance.randrange(len(damaged) + 1)
+    match chance.randrange(3):
+        case 0:
+            damaged[at : at + 1] = bytes([chance.randrange(256)])
+        case 1:
+            damaged += damaged[: chance.randrange(len(damaged) + 1)]
+        case _:
+            damaged[at:at] = bytes([chance.randrange(256) for _ in range(chance.randrange(1, 4))])
+    values[1] = bytes(damaged)
+    try:
+        expected = repr(read_apart(member, values))
+    except DecodeError:
+        with pytest.raises(Exception, match=r"."):
+            read_together(member, values)
+        return
+    try:
+        found = repr(read_together(member, values))
+    except ValueError:
+        return  # All of them are then read one by one.
+    assert found == expected
 
 
 positions = st.lists(
