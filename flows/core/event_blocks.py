@@ -36,7 +36,8 @@ from flows.core.event_rows import (
     minute_of,
 )
 from flows.core.payload_columns import PayloadColumns
-from flows.core.raw_columns import Numbers, RawColumns, distinct, read_columns, rows_of
+from flows.core.plain_columns import Numbers, distinct, rows_of
+from flows.core.raw_columns import RawColumns, read_columns
 from schemas.codec import custom_json
 from schemas.event_types import NAME_BY_NUMBER
 from schemas.identifiers import session_uuid

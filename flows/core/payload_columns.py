@@ -2,8 +2,8 @@
 
 In: the name of a oneof member and the bytes of its payloads. Out: their stored JSON and the values
 of the member's columns, as `flows.core.payloads` makes them of each. Those that come most often are
-decoded and written together, if they have the size that an encoder gives them (see
-`flows.core.raw_columns`); the others are read one by one. Pure; caches are bounded.
+decoded and written together, if they are plain (`flows.core.plain_columns`); the others are read
+one by one. Pure; caches are bounded.
 
 Raises for bytes that are no such payload; whoever reads them one by one learns which.
 """
@@ -28,15 +28,7 @@ from flows.core.payloads import (
     read_target,
     short_float_text,
 )
-from flows.core.raw_columns import (
-    column_reader,
-    distinct,
-    is_there,
-    lengths_of,
-    numbers_of,
-    of_length,
-    varint_bytes,
-)
+from flows.core.plain_columns import PlainReader, distinct, is_there, numbers_of
 from schemas.v1.closed_pb2 import ClosedClick
 from schemas.v1.events_pb2 import ScrollPayload
 
@@ -76,16 +68,13 @@ class PayloadColumns:
         return texts, list(zip(*(cells for _, cells in found if cells is not None), strict=True))
 
     def _clicks(self, values: pa.Array) -> Read:
-        clicks = _READ_CLICKS(values)
+        clicks = CLICKS.read(values)
+        if clicks is None:
+            return self._apart("click", values)
         position, target = clicks.column("position"), clicks.column("target")
         x, y = position.field(0), position.field(1)
         button, observed = clicks.column("button"), clicks.column("dom_observed")
         at, has_position = is_there(target), is_there(position)
-        size = np.where(at, of_length(lengths_of(target)) + 1, 0)
-        size += np.where(is_there(observed), 2, 0) + _number_bytes(button)
-        size += np.where(has_position, _number_bytes(x) + _number_bytes(y) + 2, 0)
-        if not np.array_equal(size, lengths_of(values)):
-            return self._apart("click", values)
         targets, target_of = distinct(target.fill_null(b""))
         texts_of, selectors, tags, labels = zip(
             *((text, *cells) for text, cells in map(self._targets.__getitem__, targets)),
@@ -133,13 +122,8 @@ class PayloadColumns:
         )
 
     def _scrolls(self, values: pa.Array) -> Read:
-        scrolls = _READ_SCROLLS(values)
-        size = np.where(is_there(scrolls.column("velocity")), 5, 0)
-        for name in ("direction", *_SCROLL_NUMBERS):
-            size += _number_bytes(scrolls.column(name))
-        if not np.array_equal(size, lengths_of(values)):
-            return self._apart("scroll", values)
-        return _written_scrolls(scrolls)
+        scrolls = SCROLLS.read(values)
+        return self._apart("scroll", values) if scrolls is None else _written_scrolls(scrolls)
 
 
 def _written_scrolls(scrolls: pa.RecordBatch) -> Read:
@@ -168,11 +152,5 @@ def _names(column: pa.Array, names: dict[int, str]) -> pa.Array:
     return pa.array(texts, _TEXT).take(pa.array(number_of))
 
 
-def _number_bytes(column: pa.Array) -> np.ndarray[Any, Any]:
-    """Bytes of a number with its tag; none for 0."""
-    numbers = numbers_of(column)
-    return np.where(numbers != 0, varint_bytes(numbers) + 1, 0)
-
-
-_READ_CLICKS = column_reader(cast(Descriptor, ClosedClick.DESCRIPTOR))
-_READ_SCROLLS = column_reader(cast(Descriptor, ScrollPayload.DESCRIPTOR))
+CLICKS = PlainReader(cast(Descriptor, ClosedClick.DESCRIPTOR))
+SCROLLS = PlainReader(cast(Descriptor, ScrollPayload.DESCRIPTOR))

@@ -1,27 +1,23 @@
 """Many records of the raw topic as columns: decoded together, at a fraction of what each costs.
 
 In: the values of records of gosight.events.raw. Out: `RawColumns`, or None where one of them is not
-*plain*. A plain record is what encoders write: each field once, in its shortest form, nothing that
-the schema does not know, all that the gateway stamps, an id for each event. For these, what the
-columns hold is all that the record says; whatever is not plain is read record by record
-(`flows.core.event_rows`), which also finds out what is wrong with it.
-
-That a record is plain is known by its size: fields that stand twice, are unknown or written in a
-longer way make it longer than what its columns say. Pure.
+plain (`flows.core.plain_columns`), lacks what the gateway stamps, or has an event without an id.
+Whatever is not read here is read record by record (`flows.core.event_rows`), which also finds out
+what is wrong with it. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import ptars
 import pyarrow as pa
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from flows.core.event_facts import TIME_MS_END
+from flows.core.plain_columns import Numbers, PlainReader, fields_of, numbers_of
 from schemas.identifiers import (
     AHEAD_TOLERATED_MS,
     SKEW_TOLERATED_MS,
@@ -31,8 +27,6 @@ from schemas.identifiers import (
 )
 from schemas.records import RETENTION_DAYS_MAX
 from schemas.v1.closed_pb2 import ClosedEvent, ClosedRawBatch
-
-Numbers = np.ndarray[Any, Any]
 
 _BATCH = cast(Descriptor, ClosedRawBatch.DESCRIPTOR)
 _EVENT = cast(Descriptor, ClosedEvent.DESCRIPTOR)
@@ -83,38 +77,16 @@ class RawColumns:
 
 def read_columns(values: Sequence[bytes]) -> RawColumns | None:
     """All of the records; None if one of them is not plain."""
-    try:
-        found = _HANDLER.list_to_record_batch(values)
-    except Exception:
-        return None
-    except BaseException as error:
-        # A panic of the library is no Exception, and no reason to end.
-        if type(error).__name__ != "PanicException":
-            raise
+    found = _READER.read(values)
+    if found is None:
         return None
     stamps = {name: found.column(name) for name in _STAMPS}
     lists = found.column("events")
-    first_rows = np.asarray(lists.offsets.to_numpy(), np.int64)
-    event_of = lists.flatten()
-    events = {field.name: event_of.field(place) for place, field in enumerate(event_of.type)}
-    payloads = {name: events[name] for name in _MEMBERS if _is_used(events[name])}
-    if not _has_one_payload(payloads, len(event_of)):
-        return None
-    sizes = np.fromiter(map(len, values), np.int64, len(values))
-    if not np.array_equal(_sizes(stamps, events, payloads, first_rows), sizes):
-        return None
-    return _checked(stamps, events, payloads, first_rows)
-
-
-def rows_of(payloads: pa.Array) -> Numbers:
-    """Which events have this payload."""
-    return np.flatnonzero(is_there(payloads))
-
-
-def distinct(column: pa.Array) -> tuple[list[Any], Numbers]:
-    """The distinct values of a column, and which of them each row has."""
-    found = column.dictionary_encode()
-    return found.dictionary.to_pylist(), found.indices.to_numpy()
+    events = fields_of(lists.flatten())
+    payloads = {
+        name: column for name in _MEMBERS if (column := events[name]).null_count < len(column)
+    }
+    return _checked(stamps, events, payloads, np.asarray(lists.offsets.to_numpy(), np.int64))
 
 
 def _checked(
@@ -208,118 +180,4 @@ def _times(
     return np.where((at_ms > latest_ms) | (at_ms < 0), received_of, at_ms)
 
 
-def _is_used(column: pa.Array) -> bool:
-    return bool(column.null_count < len(column))
-
-
-def _has_one_payload(payloads: Mapping[str, pa.Array], count: int) -> bool:
-    """Whether no event has two members of the oneof."""
-    has = np.zeros(count, np.int64)
-    for column in payloads.values():
-        has += is_there(column)
-    return not count or int(has.max()) <= 1
-
-
-def _sizes(
-    stamps: Mapping[str, pa.Array],
-    events: Mapping[str, pa.Array],
-    payloads: Mapping[str, pa.Array],
-    first_rows: Numbers,
-) -> Numbers:
-    """How many bytes an encoder writes for each record."""
-    count = int(first_rows[-1])
-    size = np.zeros(count, np.int64)
-    for name in _TEXTS:
-        column = events[name]
-        lengths = lengths_of(column)
-        if name == "user_id":
-            if _is_used(column):
-                size += np.where(is_there(column), of_length(lengths) + 1, 0)
-        elif lengths.any():
-            size += np.where(lengths > 0, of_length(lengths) + 1, 0)
-    types = numbers_of(events["event_type"])
-    size += np.where(types != 0, varint_bytes(types) + 1, 0)
-    times = events["timestamp"]
-    at_ms = numbers_of(times.field(0))
-    inner = np.where(at_ms != 0, varint_bytes(at_ms) + 1, 0)
-    size += np.where(is_there(times), inner + 2, 0)
-    customs = events["custom"]
-    if len(customs.items) or len(customs.keys):
-        pairs = of_length(lengths_of(customs.keys)) + of_length(lengths_of(customs.items)) + 2
-        ends = np.asarray(customs.offsets.to_numpy(), np.int64)
-        size += np.diff(np.concatenate(([0], np.cumsum(of_length(pairs) + 1)))[ends])
-    for column in payloads.values():
-        size += np.where(is_there(column), of_length(lengths_of(column)) + 2, 0)
-    whole = np.concatenate(([0], np.cumsum(of_length(size) + 1)))
-    record = np.diff(whole[first_rows])
-    for name in _STAMPS:
-        field, column = _BATCH.fields_by_name[name], stamps[name]
-        tag_bytes = 1 if field.number < 16 else 2
-        if name in _TEXT_STAMPS:
-            lengths = lengths_of(column)
-            body, is_zero = of_length(lengths), lengths == 0
-        else:
-            numbers = numbers_of(column)
-            body, is_zero = varint_bytes(numbers), numbers == 0
-        has_field = is_there(column) if field.has_presence else ~is_zero
-        record += np.where(has_field, body + tag_bytes, 0)
-    return record
-
-
-def lengths_of(column: pa.Array) -> Numbers:
-    """Bytes of each text; 0 where there is none."""
-    ends = np.frombuffer(column.buffers()[1], np.int32)
-    return np.diff(ends[column.offset : column.offset + len(column) + 1]).astype(np.int64)
-
-
-def is_there(column: pa.Array) -> Numbers:
-    """Whether each value is there."""
-    found: Numbers = column.is_valid().to_numpy(zero_copy_only=False)
-    return found
-
-
-def numbers_of(column: pa.Array) -> Numbers:
-    """Whole numbers of 64 bits; 0 where there is none."""
-    if column.null_count:
-        column = column.fill_null(0)
-    return np.asarray(column.to_numpy(), np.int64)
-
-
-def of_length(lengths: Numbers) -> Numbers:
-    """Bytes of a field's length and of what is that long."""
-    return lengths + varint_bytes(lengths)
-
-
-def varint_bytes(numbers: Numbers) -> Numbers:
-    """Bytes of the numbers as varints; ten of a negative one."""
-    found = np.ones(len(numbers), np.int64)
-    left = numbers.astype(np.int64).view(np.uint64) >> np.uint64(7)
-    while left.any():
-        found += left > 0
-        left = left >> np.uint64(7)
-    return found
-
-
-def _files(file: FileDescriptor, found: list[FileDescriptor]) -> list[FileDescriptor]:
-    """A file behind those that it imports."""
-    for needed in file.dependencies:
-        _files(needed, found)
-    if file not in found:
-        found.append(file)
-    return found
-
-
-def column_reader(message: Descriptor) -> Callable[[pa.Array], pa.RecordBatch]:
-    """What decodes a column of bytes into the message's fields.
-
-    Raises for bytes that are no such message.
-    """
-    read: Callable[[pa.Array], pa.RecordBatch] = _handler(message).array_to_record_batch
-    return read
-
-
-def _handler(message: Descriptor) -> Any:
-    return ptars.HandlerPool(_files(message.file, [])).get_for_message(message)
-
-
-_HANDLER = _handler(_BATCH)
+_READER = PlainReader(_BATCH)

@@ -192,11 +192,15 @@ def test_any_records_give_the_same_rows(seed: int, odd: float) -> None:
     compare(parts)
 
 
-def test_plain_records_are_read_together() -> None:
+def test_plain_records_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an encoder writes is plain; else all of it would be read one by one, and nobody knew."""
     chance = random.Random(3)
-    values = records(chance, 200, 0.0)
-    assert read_columns(values) is not None
+    builder = BlockBuilder(parse_agent, find_place, records_min=1)
+    monkeypatch.setattr(RowBuilder, "build", lambda *_args: pytest.fail("read one by one"))
+    for count in (1, 1, 1, 2, 5, 40, 200):
+        values = records(chance, count, 0.0)
+        (chunk,) = builder.build([polled(0, values)])
+        assert len(chunk.records) == count
     assert read_columns([]) is not None
 
 

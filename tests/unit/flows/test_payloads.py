@@ -87,7 +87,8 @@ def test_damaged_payloads_are_decode_errors() -> None:
 
 def read_together(member: str, values: list[bytes]) -> list[tuple[str, tuple[Any, ...]]]:
     """Texts and cells of each payload."""
-    texts, columns = PayloadColumns().read(member, pa.array(values, pa.binary()))
+    reader = PayloadColumns()
+    texts, columns = reader.read(member, pa.array(values, pa.binary()))
     cells = list(zip(*columns, strict=True)) if columns else [()] * len(values)
     return list(zip(texts.to_pylist(), cells, strict=True))
 
