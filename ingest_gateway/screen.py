@@ -111,7 +111,6 @@ class Screen:
                 or (page != last_page and not pages[page])
                 or (device != last_device and not devices[device])
                 or not do_ids_fit(event)
-                or event.custom
             ):
                 return None
             last_page, last_device = page, device

@@ -128,14 +128,7 @@ class ClosedClick(_message.Message):
     def __init__(self, position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., target: _Optional[bytes] = ..., button: _Optional[int] = ..., dom_observed: _Optional[bool] = ...) -> None: ...
 
 class GlanceEvent(_message.Message):
-    __slots__ = ("event_id", "session_id", "user_id", "project_id", "event_type", "timestamp", "page", "device", "custom", "anonymous_id", "page_view_id", "channel_type", "external_id", "handshake_token", "session_start", "session_end", "page_view", "page_exit", "click", "mouse_move", "scroll", "input_change", "input_focus", "form_submit", "js_error", "performance", "network_request", "custom_event", "identify", "replay", "page_visible", "scroll_milestone", "input_blur", "form_start", "form_abandon", "form_error", "resource_error", "console_error", "long_task", "memory", "media", "resize", "group", "websocket", "hover", "dom_mutation", "goal", "purchase")
-    class CustomEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    __slots__ = ("event_id", "session_id", "user_id", "project_id", "event_type", "timestamp", "page", "device", "anonymous_id", "page_view_id", "channel_type", "external_id", "handshake_token", "session_start", "session_end", "page_view", "page_exit", "click", "mouse_move", "scroll", "input_change", "input_focus", "form_submit", "js_error", "performance", "network_request", "custom_event", "identify", "replay", "page_visible", "scroll_milestone", "input_blur", "form_start", "form_abandon", "form_error", "resource_error", "console_error", "long_task", "memory", "media", "resize", "group", "websocket", "hover", "dom_mutation", "goal", "purchase")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -144,7 +137,6 @@ class GlanceEvent(_message.Message):
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     PAGE_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
-    CUSTOM_FIELD_NUMBER: _ClassVar[int]
     ANONYMOUS_ID_FIELD_NUMBER: _ClassVar[int]
     PAGE_VIEW_ID_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -192,7 +184,6 @@ class GlanceEvent(_message.Message):
     timestamp: _common_pb2.Timestamp
     page: bytes
     device: bytes
-    custom: _containers.ScalarMap[str, str]
     anonymous_id: str
     page_view_id: str
     channel_type: str
@@ -232,7 +223,7 @@ class GlanceEvent(_message.Message):
     dom_mutation: bytes
     goal: bytes
     purchase: bytes
-    def __init__(self, event_id: _Optional[str] = ..., session_id: _Optional[str] = ..., user_id: _Optional[str] = ..., project_id: _Optional[str] = ..., event_type: _Optional[int] = ..., timestamp: _Optional[_Union[_common_pb2.Timestamp, _Mapping]] = ..., page: _Optional[bytes] = ..., device: _Optional[bytes] = ..., custom: _Optional[_Mapping[str, str]] = ..., anonymous_id: _Optional[str] = ..., page_view_id: _Optional[str] = ..., channel_type: _Optional[str] = ..., external_id: _Optional[str] = ..., handshake_token: _Optional[str] = ..., session_start: _Optional[bytes] = ..., session_end: _Optional[bytes] = ..., page_view: _Optional[bytes] = ..., page_exit: _Optional[bytes] = ..., click: _Optional[_Union[ClosedClick, _Mapping]] = ..., mouse_move: _Optional[_Union[_events_pb2.MouseMovePayload, _Mapping]] = ..., scroll: _Optional[_Union[_events_pb2.ScrollPayload, _Mapping]] = ..., input_change: _Optional[bytes] = ..., input_focus: _Optional[bytes] = ..., form_submit: _Optional[bytes] = ..., js_error: _Optional[bytes] = ..., performance: _Optional[_Union[_events_pb2.PerformancePayload, _Mapping]] = ..., network_request: _Optional[bytes] = ..., custom_event: _Optional[bytes] = ..., identify: _Optional[bytes] = ..., replay: _Optional[bytes] = ..., page_visible: _Optional[_Union[_events_pb2.PageVisiblePayload, _Mapping]] = ..., scroll_milestone: _Optional[_Union[_events_pb2.ScrollMilestonePayload, _Mapping]] = ..., input_blur: _Optional[bytes] = ..., form_start: _Optional[bytes] = ..., form_abandon: _Optional[bytes] = ..., form_error: _Optional[bytes] = ..., resource_error: _Optional[bytes] = ..., console_error: _Optional[bytes] = ..., long_task: _Optional[bytes] = ..., memory: _Optional[_Union[_events_pb2.MemoryPayload, _Mapping]] = ..., media: _Optional[bytes] = ..., resize: _Optional[bytes] = ..., group: _Optional[bytes] = ..., websocket: _Optional[bytes] = ..., hover: _Optional[bytes] = ..., dom_mutation: _Optional[bytes] = ..., goal: _Optional[bytes] = ..., purchase: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, event_id: _Optional[str] = ..., session_id: _Optional[str] = ..., user_id: _Optional[str] = ..., project_id: _Optional[str] = ..., event_type: _Optional[int] = ..., timestamp: _Optional[_Union[_common_pb2.Timestamp, _Mapping]] = ..., page: _Optional[bytes] = ..., device: _Optional[bytes] = ..., anonymous_id: _Optional[str] = ..., page_view_id: _Optional[str] = ..., channel_type: _Optional[str] = ..., external_id: _Optional[str] = ..., handshake_token: _Optional[str] = ..., session_start: _Optional[bytes] = ..., session_end: _Optional[bytes] = ..., page_view: _Optional[bytes] = ..., page_exit: _Optional[bytes] = ..., click: _Optional[_Union[ClosedClick, _Mapping]] = ..., mouse_move: _Optional[_Union[_events_pb2.MouseMovePayload, _Mapping]] = ..., scroll: _Optional[_Union[_events_pb2.ScrollPayload, _Mapping]] = ..., input_change: _Optional[bytes] = ..., input_focus: _Optional[bytes] = ..., form_submit: _Optional[bytes] = ..., js_error: _Optional[bytes] = ..., performance: _Optional[_Union[_events_pb2.PerformancePayload, _Mapping]] = ..., network_request: _Optional[bytes] = ..., custom_event: _Optional[bytes] = ..., identify: _Optional[bytes] = ..., replay: _Optional[bytes] = ..., page_visible: _Optional[_Union[_events_pb2.PageVisiblePayload, _Mapping]] = ..., scroll_milestone: _Optional[_Union[_events_pb2.ScrollMilestonePayload, _Mapping]] = ..., input_blur: _Optional[bytes] = ..., form_start: _Optional[bytes] = ..., form_abandon: _Optional[bytes] = ..., form_error: _Optional[bytes] = ..., resource_error: _Optional[bytes] = ..., console_error: _Optional[bytes] = ..., long_task: _Optional[bytes] = ..., memory: _Optional[_Union[_events_pb2.MemoryPayload, _Mapping]] = ..., media: _Optional[bytes] = ..., resize: _Optional[bytes] = ..., group: _Optional[bytes] = ..., websocket: _Optional[bytes] = ..., hover: _Optional[bytes] = ..., dom_mutation: _Optional[bytes] = ..., goal: _Optional[bytes] = ..., purchase: _Optional[bytes] = ...) -> None: ...
 
 class GlanceBatch(_message.Message):
     __slots__ = ("project_key", "events", "sent_at", "sdk_version")

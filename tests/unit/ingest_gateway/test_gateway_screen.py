@@ -216,7 +216,9 @@ def test_closed_messages_have_the_fields_of_the_open_ones() -> None:
         (ClosedRawBatch, RawBatch),
     ):
         fields = {field.number: field for field in opened.DESCRIPTOR.fields}
-        assert {field.number for field in closed.DESCRIPTOR.fields} == set(fields)
+        left_out = {"custom"} if closed is GlanceEvent else set()
+        known = {field.name for field in closed.DESCRIPTOR.fields}
+        assert known == {field.name for field in fields.values()} - left_out
         for field in closed.DESCRIPTOR.fields:
             other = fields[field.number]
             assert field.name == other.name
