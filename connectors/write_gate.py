@@ -154,7 +154,7 @@ class PostgresWriteGate:
         assert row is not None
         is_free, version = row
         if is_free and version != self._version:
-            self._erased = _read_erased(connection)
+            self._erased = read_erased(connection)
             self._version = version
         self._asked_at = time.monotonic()
         return bool(is_free)
@@ -205,7 +205,12 @@ def closed_gate(database_url: str) -> Iterator[None]:
         raise RetryableError("the gate was opened meanwhile")
 
 
-def _read_erased(connection: psycopg.Connection[Any]) -> Erased:
+def read_erased(connection: psycopg.Connection[Any]) -> Erased:
+    """The whole list.
+
+    Raises:
+        psycopg.Error: PostgreSQL does not answer.
+    """
     projects = frozenset(row[0] for row in connection.execute(_PROJECTS).fetchall())
     salts: dict[str, bytes] = {}
     before: dict[str, dict[str, int]] = {}

@@ -1,17 +1,22 @@
 """Leaving out what belongs to erased visitors and deleted projects.
 
-In: chunks of rows and what was erased. Out: which rows of a chunk are left out; sessions and
-insights without theirs. Projects of which nothing was erased cost one look-up a record. Pure.
+In: chunks of rows, batches of sessions, and what was erased. Out: which rows of a chunk are left
+out; batches, sessions and insights without theirs. Rows and batches of the same events are treated
+alike. Projects of which nothing was erased cost one look-up a record. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
+from math import inf
+
+import msgspec
 
 from flows.core.event_rows import EnrichedChunk, RecordFacts
 from flows.core.insight import Insight
 from flows.core.results import ResultChunk
+from flows.core.session_event import SessionBatch
 from flows.core.session_row import SessionRow
 from schemas.erasure import Erased, ErasedOfProject
 
@@ -50,32 +55,30 @@ def without_erased(chunk: ResultChunk, erased: Erased) -> ResultChunk:
         return chunk
     return replace(
         chunk,
-        sessions=[row for row in chunk.sessions if not _is_erased_session(row, erased)],
-        insights=[found for found in chunk.insights if not _is_erased_insight(found, erased)],
-        previews=[found for found in chunk.previews if not _is_erased_insight(found, erased)],
+        sessions=[row for row in chunk.sessions if not is_erased_session(row, erased)],
+        insights=[found for found in chunk.insights if not is_erased_insight(found, erased)],
+        previews=[found for found in chunk.previews if not is_erased_insight(found, erased)],
     )
 
 
-def _rows_of_visitors(
-    chunk: EnrichedChunk, record: RecordFacts, erased: ErasedOfProject
-) -> Iterator[int]:
-    is_erased_session = erased.has_session(record.session_id)
-    visitors, at_ms = chunk.columns.visitors, chunk.columns.timestamps_ms
-    until_of: dict[int, tuple[int | None, bool]] = {}
-    for row in range(record.row_first, record.row_end):
-        place = visitors.index[row]
-        if place not in until_of:
-            user_id, anonymous_id = visitors.value_at(place)[:2]
-            until_of[place] = erased.until_ms(user_id, anonymous_id), bool(user_id)
-        until_ms, is_user = until_of[place]
-        is_before = until_ms is not None and at_ms[row] <= until_ms
-        # The rest of an erased session is the same visitor's, unless it says to be another user.
-        is_rest = is_erased_session and (until_ms is not None or not is_user)
-        if is_before or is_rest:
-            yield row
+def without_suppressed_events(batch: SessionBatch, erased: Erased) -> SessionBatch:
+    """A batch without the events that are not stored; the same one if that is none."""
+    if batch.project_id in erased.projects:
+        return msgspec.structs.replace(batch, events=())
+    of_project = erased.visitors.get(batch.project_id)
+    if of_project is None:
+        return batch
+    ends = _Ends(of_project, batch.session_id)
+    kept = tuple(
+        event
+        for event in batch.events
+        if event.at_ms > ends.of(event.visitor.user_id, event.visitor.anonymous_id)
+    )
+    return batch if len(kept) == len(batch.events) else msgspec.structs.replace(batch, events=kept)
 
 
-def _is_erased_session(row: SessionRow, erased: Erased) -> bool:
+def is_erased_session(row: SessionRow, erased: Erased) -> bool:
+    """Whether a revision of a session must not be stored."""
     if row.project_id in erased.projects:
         return True
     of_project = erased.visitors.get(row.project_id)
@@ -87,8 +90,44 @@ def _is_erased_session(row: SessionRow, erased: Erased) -> bool:
     )
 
 
-def _is_erased_insight(insight: Insight, erased: Erased) -> bool:
+def is_erased_insight(insight: Insight, erased: Erased) -> bool:
+    """Whether an insight must not be stored."""
     of_project = erased.visitors.get(insight.project_id)
     return insight.project_id in erased.projects or (
         of_project is not None and of_project.has_session(insight.session_id)
     )
+
+
+class _Ends:
+    """Until when events of one session are left out, by who they say they are of."""
+
+    def __init__(self, erased: ErasedOfProject, session_id: str) -> None:
+        self._erased = erased
+        self._is_erased_session = erased.has_session(session_id)
+        self._found: dict[tuple[str, str], float] = {}
+
+    def of(self, user_id: str, anonymous_id: str) -> float:
+        """The last moment, in ms, of events that are left out; endless either way."""
+        key = user_id, anonymous_id
+        if key not in self._found:
+            until_ms = self._erased.until_ms(user_id, anonymous_id)
+            # The rest of an erased session is the same visitor's, unless it says to be another
+            # user.
+            is_rest = self._is_erased_session and (until_ms is not None or not user_id)
+            self._found[key] = inf if is_rest else -inf if until_ms is None else until_ms
+        return self._found[key]
+
+
+def _rows_of_visitors(
+    chunk: EnrichedChunk, record: RecordFacts, erased: ErasedOfProject
+) -> Iterator[int]:
+    ends = _Ends(erased, record.session_id)
+    visitors, at_ms = chunk.columns.visitors, chunk.columns.timestamps_ms
+    end_of: dict[int, float] = {}
+    for row in range(record.row_first, record.row_end):
+        place = visitors.index[row]
+        if place not in end_of:
+            user_id, anonymous_id = visitors.value_at(place)[:2]
+            end_of[place] = ends.of(user_id, anonymous_id)
+        if at_ms[row] <= end_of[place]:
+            yield row
