@@ -65,7 +65,7 @@ PROJECT_TABLES = (
 )
 # The same rows again are not a repetition: what was there has been taken away.
 _ANEW: Mapping[str, Any] = {"insert_deduplicate": 0}
-# Whose an event is that says no user: as in event_people.sql, but an own device is all theirs.
+# Whose an event is that says no user: as in every report, but an own device is all theirs.
 _COLLECT_EVENTS = """
 INSERT INTO erasing_ids (request_id, project_id, kind, id)
 SELECT toUUID({request_id:String}), {project_id:String}, 'event', toString(event.id)
@@ -82,21 +82,15 @@ FROM (
     GROUP BY event_id
 ) AS event
 ASOF LEFT JOIN (
-    SELECT anonymous_id, linked_at, argMax(user_id, event_id) AS user_id
-    FROM identities WHERE project_id = {project_id:String}
-    GROUP BY anonymous_id, linked_at
-) AS before ON event.anonymous_id = before.anonymous_id AND event.at >= before.linked_at
-LEFT JOIN (
-    SELECT anonymous_id, min(identities.linked_at) AS linked_at,
-           argMin(user_id, (identities.linked_at, -reinterpretAsInt128(event_id))) AS user_id
-    FROM identities WHERE project_id = {project_id:String}
-    GROUP BY anonymous_id
-) AS after ON event.anonymous_id = after.anonymous_id
+    SELECT anonymous_id, known_from, user_id
+    FROM visitor_users
+    WHERE project_id = {project_id:String}
+) AS known
+    ON event.anonymous_id = known.anonymous_id AND event.at >= known.known_from
 WHERE event.user_id != ''
    OR event.anonymous_id IN (SELECT id FROM erasing_ids
        WHERE request_id = toUUID({request_id:String}) AND kind = 'anonymous')
-   OR multiIf(before.user_id != '', before.user_id,
-       after.linked_at <= event.at + toIntervalDay(30), after.user_id, '') IN (
+   OR known.user_id IN (
        SELECT id FROM erasing_ids WHERE request_id = toUUID({request_id:String}) AND kind = 'user')
 """
 _COLLECT_SESSIONS = """
