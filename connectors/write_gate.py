@@ -5,7 +5,7 @@ and until `leave` nobody who erases is in the middle of it. So a row is either t
 looks for it, or was made by a writer that knew of the erasure; and nobody adds to an aggregate
 while it is counted anew.
 
-The gate is an advisory lock: writers share it, erasures have it for themselves. A writer asks once
+The gate is an advisory lock: writers share it, erasures have it for themselves. A writer asks twice
 a block; the list is read again only when its version has changed. While PostgreSQL is away writers
 go on with what they know: nobody can erase then either.
 """
@@ -61,8 +61,14 @@ class WriteGate(Protocol):
             RetryableError: an erasure is at work; ask again soon.
         """
 
-    def leave(self) -> None:
-        """The rows are written, or will not be. Never raises."""
+    def is_held(self) -> bool:
+        """Whether nobody can have erased since `enter`; asks, and never raises."""
+
+    def leave(self) -> bool:
+        """The rows are written, or will not be; whether nobody can have erased up to now.
+
+        Never raises.
+        """
 
     def known(self) -> Erased:
         """What must not be shown, as known a second ago at most; nothing is held."""
@@ -78,8 +84,13 @@ class OpenGate:
         """See `WriteGate.enter`."""
         return self.erased
 
-    def leave(self) -> None:
+    def is_held(self) -> bool:
+        """See `WriteGate.is_held`."""
+        return True
+
+    def leave(self) -> bool:
         """See `WriteGate.leave`."""
+        return True
 
     def known(self) -> Erased:
         """See `WriteGate.known`."""
@@ -98,7 +109,7 @@ class PostgresWriteGate:
         self._erased = NOBODY
         self._version = 0
         self._asked_at = self._away_at = float("-inf")
-        self._is_inside = False
+        self._entered: psycopg.Connection[Any] | None = None  # The session that has the lock.
 
     def enter(self) -> Erased:
         """See `WriteGate.enter`."""
@@ -106,14 +117,22 @@ class PostgresWriteGate:
         if is_free is False:
             WAITS.inc()
             raise RetryableError("an erasure is at work")
-        self._is_inside = is_free is True
+        self._entered = self._connection if is_free else None
         return self._erased
 
-    def leave(self) -> None:
+    def is_held(self) -> bool:
+        """See `WriteGate.is_held`.
+
+        The session is asked, not the clock: if it lives, it has had the lock all the time.
+        """
+        if self._ask(_VERSION, ()) is None:
+            return True  # PostgreSQL is away.
+        return self._entered is not None and self._entered is self._connection
+
+    def leave(self) -> bool:
         """See `WriteGate.leave`."""
-        if self._is_inside:
-            self._is_inside = False
-            self._do(self._unlock)
+        entered, self._entered = self._entered, None
+        return entered is not None and self._do(lambda: self._unlock(entered)) is True
 
     def known(self) -> Erased:
         """See `WriteGate.known`."""
@@ -150,7 +169,14 @@ class PostgresWriteGate:
 
     def _read(self, query: str, values: tuple[int, ...]) -> bool | None:
         connection = self._connection or self._connect()
-        row = connection.execute(query.encode(), values).fetchone()
+        try:
+            row = connection.execute(query.encode(), values).fetchone()
+        except psycopg.OperationalError:
+            if not connection.closed:
+                raise
+            # It may have ended alone, after a quiet minute: that is no sign of the server.
+            connection = self._connect()
+            row = connection.execute(query.encode(), values).fetchone()
         assert row is not None
         is_free, version = row
         if is_free and version != self._version:
@@ -159,10 +185,12 @@ class PostgresWriteGate:
         self._asked_at = time.monotonic()
         return bool(is_free)
 
-    def _unlock(self) -> bool:
-        if self._connection is not None:
-            self._connection.execute(_LEAVE, (GATE_KEY,))
-        return True
+    def _unlock(self, connection: psycopg.Connection[Any]) -> bool:
+        try:
+            row = connection.execute(_LEAVE, (GATE_KEY,)).fetchone()
+        except psycopg.OperationalError:
+            return False  # The next question finds out whether the server is away.
+        return row is not None and row[0] is True
 
     def _connect(self) -> psycopg.Connection[Any]:
         self._connection = psycopg.connect(
