@@ -160,8 +160,15 @@ class ErasingStore:
 
     def collect(self, project_id: str, request_id: str, links: Mapping[str, Sequence[str]]) -> None:
         """Note all events and sessions of these ids under the request."""
+        self.note(project_id, request_id, links)
+        where = {"project_id": project_id, "request_id": request_id}
+        self._command(_COLLECT_EVENTS, where, settings=_ANEW)
+        self._command(_COLLECT_SESSIONS, where, settings=_ANEW)
+
+    def note(self, project_id: str, request_id: str, ids: Mapping[str, Sequence[str]]) -> None:
+        """Note these ids by kind under the request, and no others."""
         self.forget(request_id)
-        pairs = [(kind, id_) for kind, ids in links.items() for id_ in ids]
+        pairs = [(kind, id_) for kind, own in ids.items() for id_ in own]
         rows = pa.table(
             {
                 "request_id": [request_id] * len(pairs),
@@ -170,10 +177,7 @@ class ErasingStore:
                 "id": [id_ for _, id_ in pairs],
             }
         )
-        where = {"project_id": project_id, "request_id": request_id}
         self._guarded(lambda client: client.insert_arrow("erasing_ids", rows, settings=_ANEW))
-        self._command(_COLLECT_EVENTS, where, settings=_ANEW)
-        self._command(_COLLECT_SESSIONS, where, settings=_ANEW)
 
     def forget(self, request_id: str) -> None:
         """Nothing stays known of what a request was about."""
@@ -217,6 +221,13 @@ class ErasingStore:
             copy, where = _COPIES[table]
             condition = _filled(where, request_id)
             self._delete(copy, f"project_id = {{project_id:String}} AND {condition}", project_id)
+
+    def erase_links(self, project_id: str, request_id: str) -> None:
+        """Erase what the noted events said of who a visitor is."""
+        condition = _filled(_IN_EVENTS, request_id)
+        self._delete(
+            "identities", f"project_id = {{project_id:String}} AND {condition}", project_id
+        )
 
     def book_erased(self, project_id: str, sequence: int, minutes: Mapping[int, int]) -> None:
         """Tell the ledger which stored events are gone; the same again changes nothing."""

@@ -12,9 +12,10 @@ go on with what they know: nobody can erase then either.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
 from contextlib import contextmanager
@@ -22,11 +23,12 @@ from typing import Any, Protocol
 
 import psycopg
 from prometheus_client import Counter
+from psycopg.types.json import Jsonb
 
 from connectors.claims import lock_key
 from connectors.errors import RetryableError
 from connectors.telemetry import get_logger
-from schemas.erasure import NOBODY, Erased, ErasedOfProject
+from schemas.erasure import NOBODY, Erased, ErasedOfProject, LateRows
 
 GATE_KEY = lock_key("erasure", "gate")
 ANSWER_S = 2.0
@@ -44,6 +46,12 @@ _VISITORS = """
 SELECT i.project_id::text, s.salt, i.kind, i.id_hash,
        (extract(epoch FROM i.erased_before) * 1000)::bigint
 FROM erased_ids i JOIN erasure_salts s ON s.project_id = i.project_id
+"""
+
+# No subject, and nobody who asks for this visitor again is to find it.
+_ERASE_LATE = """
+INSERT INTO visitor_requests (project_id, kind, subject_hash, work)
+VALUES (%(project)s, 'erasure', %(name)s, %(work)s)
 """
 
 WAITS = Counter(
@@ -70,6 +78,13 @@ class WriteGate(Protocol):
         Never raises.
         """
 
+    def erase_late(self, late: Sequence[LateRows]) -> None:
+        """Have rows erased that were written after the gate was lost.
+
+        Raises:
+            RetryableError: nobody was told.
+        """
+
     def known(self) -> Erased:
         """What must not be shown, as known a second ago at most; nothing is held."""
 
@@ -79,6 +94,7 @@ class OpenGate:
 
     def __init__(self, erased: Erased = NOBODY) -> None:
         self.erased = erased
+        self.late: list[LateRows] = []
 
     def enter(self) -> Erased:
         """See `WriteGate.enter`."""
@@ -91,6 +107,10 @@ class OpenGate:
     def leave(self) -> bool:
         """See `WriteGate.leave`."""
         return True
+
+    def erase_late(self, late: Sequence[LateRows]) -> None:
+        """See `WriteGate.erase_late`."""
+        self.late += late
 
     def known(self) -> Erased:
         """See `WriteGate.known`."""
@@ -133,6 +153,27 @@ class PostgresWriteGate:
         """See `WriteGate.leave`."""
         entered, self._entered = self._entered, None
         return entered is not None and self._do(lambda: self._unlock(entered)) is True
+
+    def erase_late(self, late: Sequence[LateRows]) -> None:
+        """See `WriteGate.erase_late`: an order for who erases, with ids instead of a visitor."""
+        rows = [
+            {
+                "project": one.project_id,
+                "name": secrets.token_hex(32),
+                "work": Jsonb({"late": {"events": [*one.events], "sessions": [*one.sessions]}}),
+            }
+            for one in late
+        ]
+        try:
+            with psycopg.connect(
+                self._database_url,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                options="-c statement_timeout=10000",
+                application_name=f"gosight gate {self._name} late",
+            ) as connection:
+                connection.cursor().executemany(_ERASE_LATE, rows)
+        except psycopg.Error as error:
+            raise RetryableError(f"late rows: {type(error).__name__}") from error
 
     def known(self) -> Erased:
         """See `WriteGate.known`."""

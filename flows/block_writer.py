@@ -51,7 +51,7 @@ from flows.core.blocks import Block, OwnedChunk
 from flows.core.event_columns import block_table
 from flows.core.event_rows import EnrichedChunk
 from flows.core.ledger import LedgerKey, block_ledger
-from flows.core.suppression import without_suppressed
+from flows.core.suppression import late_events, without_suppressed
 from flows.dead_letters import dead_letter
 from flows.gated import inside, sure_inside
 from flows.live_figures import LiveFigures
@@ -66,7 +66,7 @@ from flows.write_figures import (
     LAST_COMMIT,
     WRITING_SINCE,
 )
-from schemas.erasure import Erased
+from schemas.erasure import Erased, LateRows
 from schemas.reasons import Stage
 
 ResultT = TypeVar("ResultT")
@@ -202,10 +202,9 @@ class BlockWriter:
             self._complete(rows, token)
         return rows
 
-    def _inside(self, work: Callable[[Erased], ResultT]) -> ResultT:
+    def _inside(self, work: Callable[[Erased], Sequence[_Rows]]) -> Sequence[_Rows]:
         """Nobody erases rows or counts them anew meanwhile."""
-        result, _ = inside("storage", self._gate, work, self._retry, self._is_stopping)
-        return result
+        return inside("storage", self._gate, work, _late, self._retry, self._is_stopping)
 
     def _insert(self, table: pa.Table, token: str) -> None:
         def insert() -> None:
@@ -292,6 +291,11 @@ def _rows(
         if own:
             found.append(_Rows(span, *(list(column) for column in zip(*own, strict=True))))
     return found
+
+
+def _late(rows: Sequence[_Rows], erased: Erased) -> Sequence[LateRows]:
+    chunks = [chunk for part in rows for chunk in part.chunks]
+    return late_events(chunks, [keep for part in rows for keep in part.kept], erased)
 
 
 def _table_of(rows: Sequence[_Rows]) -> pa.Table:

@@ -4,12 +4,14 @@ In: a gate, and work that makes and inserts rows by the list it is given. Out: w
 and whether the gate was held to its end. A process that stands still for a minute loses the gate
 without a word: PostgreSQL must not make an erasure wait for it. So work asks just before it inserts
 (`sure_inside`), each time it tries; if the gate was lost, all is done again from the new list.
-What was lost after that question is told by `leave`: those rows have to be looked at again.
+What was lost after that question is told by `leave`: then the rows are looked at again by the list
+as it is by then, and what of them should not be there is named to who erases (`LateRows`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from prometheus_client import Counter
@@ -18,7 +20,7 @@ from connectors.errors import RetryableError
 from connectors.telemetry import get_logger
 from connectors.write_gate import WriteGate
 from flows.retries import RetryPolicy, try_effect
-from schemas.erasure import Erased
+from schemas.erasure import Erased, LateRows
 
 LAPS_MAX = 10
 
@@ -49,10 +51,11 @@ def inside(
     flow: str,
     gate: WriteGate,
     work: Callable[[Erased], ResultT],
+    late_of: Callable[[ResultT, Erased], Sequence[LateRows]],
     retry: RetryPolicy,
     is_stopping: Callable[[], bool],
-) -> tuple[ResultT, bool]:
-    """What the work gives, and whether no erasure can have passed while it was done.
+) -> ResultT:
+    """What the work gives; `late_of` says which of its rows a list forbids.
 
     Raises:
         RetryableError: the gate stays closed or is lost again and again; and what the work raises.
@@ -63,10 +66,21 @@ def inside(
         try:
             result = work(erased)
         except GateLostError:
-            LOST.labels(flow, "before").inc()
-            get_logger().warning("gate_lost", found="before")
+            _note(flow, "before")
             continue
         finally:
             is_sure = gate.leave()
-        return result, is_sure
+        if not is_sure:
+            _note(flow, "after")
+            now = try_effect(flow, "gate", gate.enter, retry, is_stopping)
+            gate.leave()
+            late = late_of(result, now)
+            if late:
+                try_effect(flow, "late", partial(gate.erase_late, late), retry, is_stopping)
+        return result
     raise RetryableError("the gate is lost again and again")
+
+
+def _note(flow: str, found: str) -> None:
+    LOST.labels(flow, found).inc()
+    get_logger().warning("gate_lost", found=found)

@@ -28,7 +28,7 @@ from connectors.write_gate import OpenGate, WriteGate
 from flows.core.blocks import Block
 from flows.core.result_columns import insight_table, session_table
 from flows.core.results import ResultChunk, latest
-from flows.core.suppression import without_erased
+from flows.core.suppression import late_results, without_erased
 from flows.dead_letters import dead_letter
 from flows.gated import inside, sure_inside
 from flows.retries import RetryPolicy, try_effect
@@ -110,7 +110,7 @@ class ResultWriter:
             self._insert(name, kept)
             return kept
 
-        kept, _ = inside(FLOW, self._gate, put, self._retry, self._is_stopping)
+        kept = inside(FLOW, self._gate, put, late_results, self._retry, self._is_stopping)
         self._try("position", lambda: self._positions.finish(name))
         for chunk, left in zip(chunks, kept, strict=True):
             _count(chunk, left)

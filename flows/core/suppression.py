@@ -18,7 +18,7 @@ from flows.core.insight import Insight
 from flows.core.results import ResultChunk
 from flows.core.session_event import SessionBatch
 from flows.core.session_row import SessionRow
-from schemas.erasure import Erased, ErasedOfProject
+from schemas.erasure import Erased, ErasedOfProject, LateRows
 
 
 def suppressed_rows(chunk: EnrichedChunk, erased: Erased) -> set[int]:
@@ -47,6 +47,36 @@ def without_suppressed(
         left_out.append(rows)
         flags.append([flag and row not in rows for row, flag in enumerate(keep)] if rows else keep)
     return flags, left_out
+
+
+def late_events(
+    chunks: Sequence[EnrichedChunk], kept: Sequence[Sequence[bool]], erased: Erased
+) -> list[LateRows]:
+    """Of events that were stored those that must not be."""
+    found: dict[str, list[str]] = {}
+    for chunk, keep in zip(chunks, kept, strict=True):
+        rows = suppressed_rows(chunk, erased)
+        for record in chunk.records if rows else ():
+            for row in range(record.row_first, record.row_end):
+                if row in rows and keep[row]:
+                    found.setdefault(record.project_id, []).append(chunk.event_ids[row])
+    return [LateRows(project_id, events=tuple(ids)) for project_id, ids in sorted(found.items())]
+
+
+def late_results(chunks: Sequence[ResultChunk], erased: Erased) -> list[LateRows]:
+    """Of results that were stored the sessions of those that must not be."""
+    found: dict[str, set[str]] = {}
+    for chunk in chunks:
+        for row in chunk.sessions:
+            if is_erased_session(row, erased):
+                found.setdefault(row.project_id, set()).add(row.session_id)
+        for insight in chunk.insights:
+            if is_erased_insight(insight, erased):
+                found.setdefault(insight.project_id, set()).add(insight.session_id)
+    return [
+        LateRows(project_id, sessions=tuple(sorted(ids)))
+        for project_id, ids in sorted(found.items())
+    ]
 
 
 def without_erased(chunk: ResultChunk, erased: Erased) -> ResultChunk:

@@ -245,3 +245,39 @@ def test_a_writer_that_stood_still_inside_of_the_gate_begins_anew(storage: Stora
     total = storage.ledger(project_id)
     assert (total.received, total.erased, total.dropped) == (2, 1, {"suppressed": 1})
     assert total.is_sound
+
+
+def test_what_a_writer_inserts_after_it_stood_still_is_erased(storage: Storage) -> None:
+    """It finds out when it leaves the gate, and has those rows erased; newer ones stay."""
+    project_id = str(uuid4())
+    storage.write(project_id, "first", "ann", "phone")
+    storage.write(project_id, "other", "bob", "desk")
+    storage.order(project_id, "ann")
+
+    def stand_still() -> None:
+        storage.end_session()
+        storage.work()
+
+    storage.events.stand_still = stand_still
+    storage.write(project_id, "second", "ann", "phone", -60_000)
+    storage.write(project_id, "third", "ann", "phone", 60_000)
+    assert storage.stored(project_id) == Counter({("ann", "phone"): 2, ("bob", "desk"): 1})
+    storage.work()
+    assert storage.stored(project_id) == Counter({("ann", "phone"): 1, ("bob", "desk"): 1})
+    total = storage.ledger(project_id)
+    assert (total.received, total.stored, total.erased) == (4, 4, 2)
+    assert total.is_sound
+    hours = storage.client.query(
+        "SELECT sum(event_count) FROM events_hourly WHERE project_id = {p:String}",
+        parameters={"p": project_id},
+    ).result_rows
+    assert hours == [(2,)]
+    with psycopg.connect(storage.databases.database_url) as connection:
+        rows = connection.execute(
+            "SELECT receipt, work, subject FROM visitor_requests "
+            "WHERE project_id = %s ORDER BY sequence",
+            (project_id,),
+        ).fetchall()
+    assert [receipt["rows"]["events"] for receipt, _, _ in rows] == [1, 1]
+    assert "visitor" not in rows[1][0]
+    assert all((work, subject) == ({}, None) for _, work, subject in rows)
