@@ -69,9 +69,9 @@ CONDITIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def urls() -> Iterator[dict[str, str]]:
-    """Servers of their own: clocks of partitions are in the topics, and only go forward."""
+    """Servers for one test: clocks of partitions are in the topics, and only go forward."""
     folder = Path(tempfile.mkdtemp(prefix="gosight-test-"))
     stack = Stack(folder, ports={})
     try:
