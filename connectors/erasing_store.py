@@ -65,7 +65,7 @@ PROJECT_TABLES = (
 )
 # The same rows again are not a repetition: what was there has been taken away.
 _ANEW: Mapping[str, Any] = {"insert_deduplicate": 0}
-# Whose an event is that says no user: as in event_people.sql, but an own device is all theirs.
+# Whose an event is that says no user: as in every report, but an own device is all theirs.
 _COLLECT_EVENTS = """
 INSERT INTO erasing_ids (request_id, project_id, kind, id)
 SELECT toUUID({request_id:String}), {project_id:String}, 'event', toString(event.id)
@@ -82,21 +82,15 @@ FROM (
     GROUP BY event_id
 ) AS event
 ASOF LEFT JOIN (
-    SELECT anonymous_id, linked_at, argMax(user_id, event_id) AS user_id
-    FROM identities WHERE project_id = {project_id:String}
-    GROUP BY anonymous_id, linked_at
-) AS before ON event.anonymous_id = before.anonymous_id AND event.at >= before.linked_at
-LEFT JOIN (
-    SELECT anonymous_id, min(identities.linked_at) AS linked_at,
-           argMin(user_id, (identities.linked_at, -reinterpretAsInt128(event_id))) AS user_id
-    FROM identities WHERE project_id = {project_id:String}
-    GROUP BY anonymous_id
-) AS after ON event.anonymous_id = after.anonymous_id
+    SELECT anonymous_id, known_from, user_id
+    FROM visitor_users
+    WHERE project_id = {project_id:String}
+) AS known
+    ON event.anonymous_id = known.anonymous_id AND event.at >= known.known_from
 WHERE event.user_id != ''
    OR event.anonymous_id IN (SELECT id FROM erasing_ids
        WHERE request_id = toUUID({request_id:String}) AND kind = 'anonymous')
-   OR multiIf(before.user_id != '', before.user_id,
-       after.linked_at <= event.at + toIntervalDay(30), after.user_id, '') IN (
+   OR known.user_id IN (
        SELECT id FROM erasing_ids WHERE request_id = toUUID({request_id:String}) AND kind = 'user')
 """
 _COLLECT_SESSIONS = """
@@ -166,8 +160,15 @@ class ErasingStore:
 
     def collect(self, project_id: str, request_id: str, links: Mapping[str, Sequence[str]]) -> None:
         """Note all events and sessions of these ids under the request."""
+        self.note(project_id, request_id, links)
+        where = {"project_id": project_id, "request_id": request_id}
+        self._command(_COLLECT_EVENTS, where, settings=_ANEW)
+        self._command(_COLLECT_SESSIONS, where, settings=_ANEW)
+
+    def note(self, project_id: str, request_id: str, ids: Mapping[str, Sequence[str]]) -> None:
+        """Note these ids by kind under the request, and no others."""
         self.forget(request_id)
-        pairs = [(kind, id_) for kind, ids in links.items() for id_ in ids]
+        pairs = [(kind, id_) for kind, own in ids.items() for id_ in own]
         rows = pa.table(
             {
                 "request_id": [request_id] * len(pairs),
@@ -176,10 +177,7 @@ class ErasingStore:
                 "id": [id_ for _, id_ in pairs],
             }
         )
-        where = {"project_id": project_id, "request_id": request_id}
         self._guarded(lambda client: client.insert_arrow("erasing_ids", rows, settings=_ANEW))
-        self._command(_COLLECT_EVENTS, where, settings=_ANEW)
-        self._command(_COLLECT_SESSIONS, where, settings=_ANEW)
 
     def forget(self, request_id: str) -> None:
         """Nothing stays known of what a request was about."""
@@ -223,6 +221,13 @@ class ErasingStore:
             copy, where = _COPIES[table]
             condition = _filled(where, request_id)
             self._delete(copy, f"project_id = {{project_id:String}} AND {condition}", project_id)
+
+    def erase_links(self, project_id: str, request_id: str) -> None:
+        """Erase what the noted events said of who a visitor is."""
+        condition = _filled(_IN_EVENTS, request_id)
+        self._delete(
+            "identities", f"project_id = {{project_id:String}} AND {condition}", project_id
+        )
 
     def book_erased(self, project_id: str, sequence: int, minutes: Mapping[int, int]) -> None:
         """Tell the ledger which stored events are gone; the same again changes nothing."""

@@ -5,16 +5,17 @@ and until `leave` nobody who erases is in the middle of it. So a row is either t
 looks for it, or was made by a writer that knew of the erasure; and nobody adds to an aggregate
 while it is counted anew.
 
-The gate is an advisory lock: writers share it, erasures have it for themselves. A writer asks once
+The gate is an advisory lock: writers share it, erasures have it for themselves. A writer asks twice
 a block; the list is read again only when its version has changed. While PostgreSQL is away writers
 go on with what they know: nobody can erase then either.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
 from contextlib import contextmanager
@@ -22,11 +23,12 @@ from typing import Any, Protocol
 
 import psycopg
 from prometheus_client import Counter
+from psycopg.types.json import Jsonb
 
 from connectors.claims import lock_key
 from connectors.errors import RetryableError
 from connectors.telemetry import get_logger
-from schemas.erasure import NOBODY, Erased, ErasedOfProject
+from schemas.erasure import NOBODY, Erased, ErasedOfProject, LateRows
 
 GATE_KEY = lock_key("erasure", "gate")
 ANSWER_S = 2.0
@@ -46,6 +48,12 @@ SELECT i.project_id::text, s.salt, i.kind, i.id_hash,
 FROM erased_ids i JOIN erasure_salts s ON s.project_id = i.project_id
 """
 
+# No subject, and nobody who asks for this visitor again is to find it.
+_ERASE_LATE = """
+INSERT INTO visitor_requests (project_id, kind, subject_hash, work)
+VALUES (%(project)s, 'erasure', %(name)s, %(work)s)
+"""
+
 WAITS = Counter(
     "gosight_flow_gate_waits_total", "Blocks that had to wait until an erasure was through."
 )
@@ -61,8 +69,21 @@ class WriteGate(Protocol):
             RetryableError: an erasure is at work; ask again soon.
         """
 
-    def leave(self) -> None:
-        """The rows are written, or will not be. Never raises."""
+    def is_held(self) -> bool:
+        """Whether nobody can have erased since `enter`; asks, and never raises."""
+
+    def leave(self) -> bool:
+        """The rows are written, or will not be; whether nobody can have erased up to now.
+
+        Never raises.
+        """
+
+    def erase_late(self, late: Sequence[LateRows]) -> None:
+        """Have rows erased that were written after the gate was lost.
+
+        Raises:
+            RetryableError: nobody was told.
+        """
 
     def known(self) -> Erased:
         """What must not be shown, as known a second ago at most; nothing is held."""
@@ -73,13 +94,23 @@ class OpenGate:
 
     def __init__(self, erased: Erased = NOBODY) -> None:
         self.erased = erased
+        self.late: list[LateRows] = []
 
     def enter(self) -> Erased:
         """See `WriteGate.enter`."""
         return self.erased
 
-    def leave(self) -> None:
+    def is_held(self) -> bool:
+        """See `WriteGate.is_held`."""
+        return True
+
+    def leave(self) -> bool:
         """See `WriteGate.leave`."""
+        return True
+
+    def erase_late(self, late: Sequence[LateRows]) -> None:
+        """See `WriteGate.erase_late`."""
+        self.late += late
 
     def known(self) -> Erased:
         """See `WriteGate.known`."""
@@ -98,7 +129,7 @@ class PostgresWriteGate:
         self._erased = NOBODY
         self._version = 0
         self._asked_at = self._away_at = float("-inf")
-        self._is_inside = False
+        self._entered: psycopg.Connection[Any] | None = None  # The session that has the lock.
 
     def enter(self) -> Erased:
         """See `WriteGate.enter`."""
@@ -106,14 +137,43 @@ class PostgresWriteGate:
         if is_free is False:
             WAITS.inc()
             raise RetryableError("an erasure is at work")
-        self._is_inside = is_free is True
+        self._entered = self._connection if is_free else None
         return self._erased
 
-    def leave(self) -> None:
+    def is_held(self) -> bool:
+        """See `WriteGate.is_held`.
+
+        The session is asked, not the clock: if it lives, it has had the lock all the time.
+        """
+        if self._ask(_VERSION, ()) is None:
+            return True  # PostgreSQL is away.
+        return self._entered is not None and self._entered is self._connection
+
+    def leave(self) -> bool:
         """See `WriteGate.leave`."""
-        if self._is_inside:
-            self._is_inside = False
-            self._do(self._unlock)
+        entered, self._entered = self._entered, None
+        return entered is not None and self._do(lambda: self._unlock(entered)) is True
+
+    def erase_late(self, late: Sequence[LateRows]) -> None:
+        """See `WriteGate.erase_late`: an order for who erases, with ids instead of a visitor."""
+        rows = [
+            {
+                "project": one.project_id,
+                "name": secrets.token_hex(32),
+                "work": Jsonb({"late": {"events": [*one.events], "sessions": [*one.sessions]}}),
+            }
+            for one in late
+        ]
+        try:
+            with psycopg.connect(
+                self._database_url,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                options="-c statement_timeout=10000",
+                application_name=f"gosight gate {self._name} late",
+            ) as connection:
+                connection.cursor().executemany(_ERASE_LATE, rows)
+        except psycopg.Error as error:
+            raise RetryableError(f"late rows: {type(error).__name__}") from error
 
     def known(self) -> Erased:
         """See `WriteGate.known`."""
@@ -150,19 +210,28 @@ class PostgresWriteGate:
 
     def _read(self, query: str, values: tuple[int, ...]) -> bool | None:
         connection = self._connection or self._connect()
-        row = connection.execute(query.encode(), values).fetchone()
+        try:
+            row = connection.execute(query.encode(), values).fetchone()
+        except psycopg.OperationalError:
+            if not connection.closed:
+                raise
+            # It may have ended alone, after a quiet minute: that is no sign of the server.
+            connection = self._connect()
+            row = connection.execute(query.encode(), values).fetchone()
         assert row is not None
         is_free, version = row
         if is_free and version != self._version:
-            self._erased = _read_erased(connection)
+            self._erased = read_erased(connection)
             self._version = version
         self._asked_at = time.monotonic()
         return bool(is_free)
 
-    def _unlock(self) -> bool:
-        if self._connection is not None:
-            self._connection.execute(_LEAVE, (GATE_KEY,))
-        return True
+    def _unlock(self, connection: psycopg.Connection[Any]) -> bool:
+        try:
+            row = connection.execute(_LEAVE, (GATE_KEY,)).fetchone()
+        except psycopg.OperationalError:
+            return False  # The next question finds out whether the server is away.
+        return row is not None and row[0] is True
 
     def _connect(self) -> psycopg.Connection[Any]:
         self._connection = psycopg.connect(
@@ -205,7 +274,12 @@ def closed_gate(database_url: str) -> Iterator[None]:
         raise RetryableError("the gate was opened meanwhile")
 
 
-def _read_erased(connection: psycopg.Connection[Any]) -> Erased:
+def read_erased(connection: psycopg.Connection[Any]) -> Erased:
+    """The whole list.
+
+    Raises:
+        psycopg.Error: PostgreSQL does not answer.
+    """
     projects = frozenset(row[0] for row in connection.execute(_PROJECTS).fetchall())
     salts: dict[str, bytes] = {}
     before: dict[str, dict[str, int]] = {}

@@ -2,7 +2,8 @@
 
     gosight.events.raw ---+
     gosight.insights -----+--> signals of projects with rules --> gosight.alerts.signals --+
-    gosight.sessions -----+    rules that changed ----------------------^                  |
+    gosight.sessions -----+    (of erased visitors none)                ^                  |
+                               rules that changed ----------------------+                  |
                                                                                            |
     gosight.alerts <-- transitions <-- evaluate each T, by the clock of the sources <------+
                                            ^      |
@@ -29,6 +30,7 @@ from prometheus_client import Counter, Gauge
 
 from connectors.alert_rules import PostgresAlertRules
 from connectors.claims import PostgresClaims
+from connectors.erased_visitors import ErasedVisitors
 from connectors.errors import RetryableError
 from connectors.kafka import KafkaPositionStore, KafkaSource
 from connectors.kafka_admin import read_topics
@@ -232,6 +234,8 @@ def build(
     lag.start()
     rules = PostgresAlertRules(settings.database_url)
     rules.start()
+    erased = ErasedVisitors(settings.database_url)
+    erased.start()
     ends = KafkaPartEnds(brokers, lambda: held(names[:3]))
     progress = KafkaGroupProgress(
         KafkaPositionStore(brokers, makers), lambda: held([EVENTS_RAW.name])
@@ -265,7 +269,9 @@ def build(
         load_agent_parser(), load_place_reader(settings.geoip_database), BODY_KINDS
     )
     writer = SignalWriter(
-        SignalReader(batch_reader, int(settings.clock_ahead_seconds_max * 1000)),
+        SignalReader(
+            batch_reader, int(settings.clock_ahead_seconds_max * 1000), erased=erased.known
+        ),
         rule_writer.wanted,
         TrackedPositions(KafkaPositionStore(brokers, group), lag),
         producer,
@@ -298,6 +304,7 @@ def build(
         ends.close()
         progress.close()
         rules.close()
+        erased.close()
         log.close()
 
     return RunnableFlow(flow, close)

@@ -15,7 +15,7 @@ the engine: states follow their partition to whoever holds it (`connectors.kafka
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import bytewax.operators as op
@@ -26,6 +26,7 @@ from bytewax.outputs import Sink
 from prometheus_client import Counter
 
 from connectors.claims import PostgresClaims
+from connectors.erased_visitors import ErasedVisitors
 from connectors.kafka import KafkaSource
 from connectors.kafka_admin import read_topics
 from connectors.kafka_ends import KafkaPartEnds
@@ -47,6 +48,7 @@ from flows.core.live_partition import Workings
 from flows.core.session_batches import BatchReader
 from flows.core.session_event import SessionBatch, received_at
 from flows.core.session_row import insight_message, session_message
+from flows.core.suppression import without_suppressed_events
 from flows.counted_sessions import CountedSessions
 from flows.each_sink import EachSink
 from flows.health import FlowHealth
@@ -59,7 +61,9 @@ from flows.streams import count_outcome
 from flows.ticks import Tick, TickingSource
 from flows.user_detectors import load_user_detectors
 from schemas.codec import assert_fast_protobuf
+from schemas.erasure import NOBODY, Erased
 from schemas.log import PolledBatch
+from schemas.reasons import DropReason
 from schemas.topics import BEHAVIOUR_STATE, EVENTS_RAW, INSIGHTS, SESSIONS
 
 FLOW = "behaviour"
@@ -106,8 +110,11 @@ def session_items(
     reader: BatchReader,
     ahead_ms_max: int | None = None,
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    erased: Callable[[], Erased] = lambda: NOBODY,
 ) -> Callable[[PolledBatch], TakenItems[SessionBatch]]:
     """What turns polled records into batches of sessions; what cannot be read is counted.
+
+    So is what the storage flow drops because its visitor was erased: no session begins with it.
 
     The storage flow writes the dead letters: one is enough. What claims to have been received more
     than `ahead_ms_max` from now is received now: a partition's clock never goes back, so a gateway
@@ -127,9 +134,19 @@ def session_items(
             count_outcome(FLOW, "rejected", poison.reason, poison.event_count)
             get_logger().warning("record_unreadable", reason=poison.reason, detail=poison.detail)
         part = polled.topic, polled.partition
-        return TakenItems(part, polled.epoch, polled.offsets[-1] + 1, batches)
+        kept = _without_erased(batches, erased())
+        return TakenItems(part, polled.epoch, polled.offsets[-1] + 1, kept)
 
     return to_items
+
+
+def _without_erased(batches: Sequence[SessionBatch], erased: Erased) -> Sequence[SessionBatch]:
+    if not erased:
+        return batches
+    kept = [without_suppressed_events(batch, erased) for batch in batches]
+    dropped = sum(len(batch.events) for batch in batches) - sum(len(one.events) for one in kept)
+    count_outcome(FLOW, "dropped", DropReason.SUPPRESSED, dropped)
+    return [one for one in kept if one.events]
 
 
 def record_of(output: BehaviourOutput) -> OutRecord:
@@ -177,6 +194,8 @@ def build(
     reader = BatchReader(load_agent_parser(), load_place_reader(settings.geoip_database))
     documents = ProjectDocuments(settings.database_url, SECTION, BESIDE)
     documents.start()
+    erased = ErasedVisitors(settings.database_url)
+    erased.start()
     own = load_user_detectors(settings.detectors_dir)
     for fault in own.faults:
         get_logger().error("detector_not_loaded", detail=str(fault))
@@ -186,7 +205,7 @@ def build(
         health,
         is_stopping,
         session_workings(machine),
-        session_items(reader, int(settings.clock_ahead_seconds_max * 1000)),
+        session_items(reader, int(settings.clock_ahead_seconds_max * 1000), erased=erased.known),
         record_of,
     )
 

@@ -15,7 +15,7 @@ Records of partitions that have left this process are put aside before step 1: n
 begun, and their next holder reads them again. A claim that is confirmed after step 1, by asking,
 was there while the intent was noted: whoever takes over finds it, and writes under the same token.
 
-Steps 3 and 4 happen inside the gate that erasures close (`connectors.write_gate`).
+Steps 3 and 4 happen inside the gate that erasures close (`flows.gated`).
 
 A trouble of the world is retried with growing pauses for a bounded time, then raised: the process
 ends, and the block is written again from step 1 by the next one (`flows.part_starts`).
@@ -25,8 +25,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
@@ -51,8 +50,9 @@ from connectors.write_gate import OpenGate, WriteGate
 from flows.core.blocks import Block
 from flows.core.event_rows import EnrichedChunk, block_table
 from flows.core.ledger import LedgerKey, block_ledger
-from flows.core.suppression import without_suppressed
+from flows.core.suppression import late_events, without_suppressed
 from flows.dead_letters import dead_letter
+from flows.gated import inside, sure_inside
 from flows.live_figures import LiveFigures
 from flows.new_events import NewEvents
 from flows.retries import RetryPolicy, try_effect
@@ -65,7 +65,7 @@ from flows.write_figures import (
     LAST_COMMIT,
     WRITING_SINCE,
 )
-from schemas.erasure import Erased
+from schemas.erasure import Erased, LateRows
 from schemas.log import PolledBatch
 from schemas.reasons import Stage
 
@@ -143,11 +143,15 @@ class BlockWriter:
         self._try("claims", self._be_sure)
         if not self._is_ours(name, held):
             raise FatalError("the claims were lost while a block was begun; nothing is written")
-        with self._inside() as erased:
-            rows = self._rows(name, chunks, erased)
-            table = _table_of(rows)
-            self._try("events", lambda: self._store.insert_events(table, name.token))
+        kept = self._new(name, chunks)
+
+        def put(erased: Erased) -> Sequence[_Rows]:
+            rows = _rows(name, chunks, kept, erased)
+            self._insert(_table_of(rows), name.token)
             self._complete(rows, name.token)
+            return rows
+
+        rows = self._inside(put)
         if self._is_ours(name, held):  # Else the next holder may have noted more by now.
             self._last = (name, held)
             self._try("position", lambda: self._positions.finish(name, wait=False))
@@ -167,8 +171,8 @@ class BlockWriter:
         """
         self._try("claims", self._be_sure)
         chunks = self._to_chunks(sorted(polled, key=_part_of))
-        with self._inside() as erased:
-            rows = self._repeat(name, chunks, begun_ms, erased)
+        kept = self._new(name, chunks)
+        rows = self._inside(lambda erased: self._repeat(name, chunks, kept, begun_ms, erased))
         self._try("position", lambda: self._positions.finish(name))
         get_logger().info("begun_block_finished", spans=len(name.spans), rows=len(rows))
 
@@ -176,10 +180,11 @@ class BlockWriter:
         self,
         name: BlockName,
         chunks: Sequence[EnrichedChunk],
+        kept: Sequence[Sequence[bool]],
         begun_ms: int | None,
         erased: Erased,
     ) -> Sequence[_Rows]:
-        rows = self._rows(name, chunks, erased)
+        rows = _rows(name, chunks, kept, erased)
         token = name.token
         if rows:
             table = _table_of(rows)
@@ -190,18 +195,20 @@ class BlockWriter:
                 rows = [p for p in rows if ends.get(p.span.part, 0) <= p.span.last_offset]
                 table = _without(table, present)
                 token = f"{name.token} after {len(present)} rows, {len(rows)} spans"
-            self._try("events", lambda: self._store.insert_events(table, token))
+            self._insert(table, token)
             self._complete(rows, token)
         return rows
 
-    @contextmanager
-    def _inside(self) -> Iterator[Erased]:
+    def _inside(self, work: Callable[[Erased], Sequence[_Rows]]) -> Sequence[_Rows]:
         """Nobody erases rows or counts them anew meanwhile."""
-        erased = self._try("gate", self._gate.enter)
-        try:
-            yield erased
-        finally:
-            self._gate.leave()
+        return inside("storage", self._gate, work, _late, self._retry, self._is_stopping)
+
+    def _insert(self, table: pa.Table, token: str) -> None:
+        def insert() -> None:
+            sure_inside(self._gate)
+            self._store.insert_events(table, token)
+
+        self._try("events", insert)
 
     def _is_remembered(self, begun_ms: int | None) -> bool:
         return begun_ms is not None and self._store.is_remembered(begun_ms)
@@ -225,10 +232,8 @@ class BlockWriter:
         if not self._claims.confirm():
             raise RetryableError("it is not certain who holds the partitions")
 
-    def _rows(
-        self, name: BlockName, chunks: Sequence[EnrichedChunk], erased: Erased
-    ) -> list[_Rows]:
-        """Dead letters out, duplicates and erased visitors dropped; what is left, span by span."""
+    def _new(self, name: BlockName, chunks: Sequence[EnrichedChunk]) -> Sequence[Sequence[bool]]:
+        """Dead letters out; which rows are new."""
         letters = [
             dead_letter(_part_of(chunk), poison, Stage.STORAGE, self._clock_ms())
             for chunk in chunks
@@ -237,15 +242,7 @@ class BlockWriter:
         if letters:
             self._try("dead_letters", lambda: self._dead_letters.produce_all(letters))
             DEAD_LETTERS.labels("storage").inc(len(letters))
-        kept = self._try("lookup", lambda: self._new_events.mark(name, chunks))
-        flags, left_out = without_suppressed(chunks, kept, erased)
-        pairs = list(zip(chunks, flags, left_out, strict=True))
-        found = []
-        for span in name.spans:
-            own = [pair for pair in pairs if _part_of(pair[0]) == span.part]
-            if own:
-                found.append(_Rows(span, *(list(column) for column in zip(*own, strict=True))))
-        return found
+        return self._try("lookup", lambda: self._new_events.mark(name, chunks))
 
     def _complete(self, rows: Sequence[_Rows], token: str) -> None:
         entries: list[LedgerEntry] = []
@@ -274,6 +271,28 @@ def _part_of(chunk: EnrichedChunk | PolledBatch) -> Part:
 
 def _span_of(chunks: Sequence[EnrichedChunk]) -> Span:
     return Span(*_part_of(chunks[0]), chunks[0].first_offset, chunks[-1].last_offset)
+
+
+def _rows(
+    name: BlockName,
+    chunks: Sequence[EnrichedChunk],
+    kept: Sequence[Sequence[bool]],
+    erased: Erased,
+) -> list[_Rows]:
+    """Duplicates and erased visitors dropped; what is left, span by span."""
+    flags, left_out = without_suppressed(chunks, kept, erased)
+    pairs = list(zip(chunks, flags, left_out, strict=True))
+    found = []
+    for span in name.spans:
+        own = [pair for pair in pairs if _part_of(pair[0]) == span.part]
+        if own:
+            found.append(_Rows(span, *(list(column) for column in zip(*own, strict=True))))
+    return found
+
+
+def _late(rows: Sequence[_Rows], erased: Erased) -> Sequence[LateRows]:
+    chunks = [chunk for part in rows for chunk in part.chunks]
+    return late_events(chunks, [keep for part in rows for keep in part.kept], erased)
 
 
 def _table_of(rows: Sequence[_Rows]) -> pa.Table:

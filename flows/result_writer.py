@@ -28,8 +28,9 @@ from connectors.write_gate import OpenGate, WriteGate
 from flows.core.blocks import Block
 from flows.core.result_columns import insight_table, session_table
 from flows.core.results import ResultChunk, latest
-from flows.core.suppression import without_erased
+from flows.core.suppression import late_results, without_erased
 from flows.dead_letters import dead_letter
+from flows.gated import inside, sure_inside
 from flows.retries import RetryPolicy, try_effect
 from flows.streams import count_outcome
 from flows.write_figures import (
@@ -39,6 +40,7 @@ from flows.write_figures import (
     LAST_COMMIT,
     WRITING_SINCE,
 )
+from schemas.erasure import Erased
 from schemas.reasons import DropReason, Stage
 from schemas.topics import SESSIONS
 
@@ -102,12 +104,13 @@ class ResultWriter:
         if letters:
             self._try("dead_letters", lambda: self._dead_letters.produce_all(letters))
             DEAD_LETTERS.labels(FLOW).inc(len(letters))
-        erased = try_effect(FLOW, "gate", self._gate.enter, self._retry, self._is_stopping)
-        try:
+
+        def put(erased: Erased) -> Sequence[ResultChunk]:
             kept = [without_erased(chunk, erased) for chunk in chunks]
             self._insert(name, kept)
-        finally:
-            self._gate.leave()
+            return kept
+
+        kept = inside(FLOW, self._gate, put, late_results, self._retry, self._is_stopping)
         self._try("position", lambda: self._positions.finish(name))
         for chunk, left in zip(chunks, kept, strict=True):
             _count(chunk, left)
@@ -121,8 +124,17 @@ class ResultWriter:
         insights = insight_table(
             [row for chunk in chunks for row in chunk.insights], partial(self._days, "insights")
         )
-        self._try("sessions", lambda: self._store.insert_sessions(sessions, name.token))
-        self._try("insights", lambda: self._store.insert_insights(insights, name.token))
+
+        def insert_sessions() -> None:
+            sure_inside(self._gate)
+            self._store.insert_sessions(sessions, name.token)
+
+        def insert_insights() -> None:
+            sure_inside(self._gate)
+            self._store.insert_insights(insights, name.token)
+
+        self._try("sessions", insert_sessions)
+        self._try("insights", insert_insights)
 
     def _days(self, what: str, project_id: str) -> int:
         """As the project has set it; 0 if it has not, or not as a number of days."""

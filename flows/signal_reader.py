@@ -1,8 +1,9 @@
 """Signals of polled records, for projects that have rules; of all others only when they came.
 
-In: `PolledBatch`es of raw events, insights or sessions, and what rules need. Out: signals, and how
-far the records' own clock is. Records that cannot be read are counted: other flows write the
-letters.
+In: `PolledBatch`es of raw events, insights or sessions, what rules need, and what was erased. Out:
+signals, and how far the records' own clock is. What other flows do not store, because its visitor
+was erased, makes no signals and is counted. Records that cannot be read are counted: other flows
+write the letters.
 """
 
 from __future__ import annotations
@@ -23,10 +24,16 @@ from flows.core.alerts.signals import SignalBatch, Wanted
 from flows.core.session_batches import BatchReader
 from flows.core.session_event import received_at
 from flows.core.session_row import insight_of_message, row_of_message
+from flows.core.suppression import (
+    is_erased_insight,
+    is_erased_session,
+    without_suppressed_events,
+)
 from flows.streams import count_outcome
 from schemas.codec import CodecError
+from schemas.erasure import NOBODY, Erased
 from schemas.log import PolledBatch
-from schemas.reasons import RejectReason
+from schemas.reasons import DropReason, RejectReason
 from schemas.topics import EVENTS_RAW, INSIGHTS, SESSIONS
 from schemas.v1 import pipeline_pb2
 from schemas.v1.alerts_pb2 import RawReceipt
@@ -38,10 +45,14 @@ RESULTS_BEHIND_MS = 1_000
 
 @dataclass
 class ReadSignals:
-    """Signals in order of the log; `clock_ms` is the largest time of the records, 0 for none."""
+    """Signals in order of the log; `clock_ms` is the largest time of the records, 0 for none.
+
+    `suppressed` counts events, sessions and insights of erased visitors.
+    """
 
     batches: list[SignalBatch] = field(default_factory=list)
     clock_ms: int = 0
+    suppressed: int = 0
 
 
 class SignalReader:
@@ -52,15 +63,19 @@ class SignalReader:
         reader: BatchReader,
         ahead_ms_max: int | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        *,
+        erased: Callable[[], Erased] = lambda: NOBODY,
     ) -> None:
         """What was received more than `ahead_ms_max` from now was received now."""
         self._reader = reader
+        self._erased = erased
         self._ahead_ms_max = ahead_ms_max
         self._clock_ms = clock_ms
 
     def read(self, polled: PolledBatch, wanted: Wanted) -> ReadSignals:
         """All signals of the records; never raises for what a record holds."""
         found = ReadSignals()
+        erased = self._erased()
         latest_ms = None
         if self._ahead_ms_max is not None:
             latest_ms = self._clock_ms() + self._ahead_ms_max
@@ -68,11 +83,9 @@ class SignalReader:
             kinds = wanted.get(key.partition(b":")[0].decode("utf-8", "replace"))
             try:
                 if polled.topic == EVENTS_RAW.name:
-                    self._read_raw(found, offset, value, kinds, latest_ms)
+                    self._read_raw(found, offset, value, kinds, latest_ms, erased)
                 elif kinds:
-                    made = _signals_of_result(polled.topic, offset, value, kinds)
-                    if made is not None:
-                        found.batches.append(made)
+                    _read_result(found, polled.topic, offset, value, kinds, erased)
             except (CodecError, DecodeError):
                 count_outcome(FLOW, "rejected", RejectReason.UNDECODABLE, 1)
             except ValueError:
@@ -80,6 +93,7 @@ class SignalReader:
         if polled.topic != EVENTS_RAW.name:
             found.clock_ms = max(0, max(polled.created_ms) - RESULTS_BEHIND_MS)
         count_outcome(FLOW, "read", "", sum(polled.event_counts))
+        count_outcome(FLOW, "dropped", DropReason.SUPPRESSED, found.suppressed)
         return found
 
     def _read_raw(
@@ -89,6 +103,7 @@ class SignalReader:
         value: bytes,
         kinds: frozenset[Kind] | None,
         latest_ms: int | None,
+        erased: Erased,
     ) -> None:
         if kinds is None:
             received_ms = RawReceipt.FromString(value).received_at_ms
@@ -99,19 +114,33 @@ class SignalReader:
         if latest_ms is not None and batch.received_at_ms > latest_ms:
             batch = received_at(batch, self._clock_ms())
         found.clock_ms = max(found.clock_ms, batch.received_at_ms)
-        made = signals_of_batch(batch, offset, kinds)
+        kept = without_suppressed_events(batch, erased)
+        found.suppressed += len(batch.events) - len(kept.events)
+        made = signals_of_batch(kept, offset, kinds)
         if made is not None:
             found.batches.append(made)
 
 
-def _signals_of_result(
-    topic: str, offset: int, value: bytes, kinds: frozenset[Kind]
-) -> SignalBatch | None:
+def _read_result(
+    found: ReadSignals,
+    topic: str,
+    offset: int,
+    value: bytes,
+    kinds: frozenset[Kind],
+    erased: Erased,
+) -> None:
     if topic == INSIGHTS.name:
-        message = pipeline_pb2.Insight.FromString(value)
-        return signals_of_insight(insight_of_message(message), offset, kinds)
-    assert topic == SESSIONS.name
-    if Kind.SESSION not in kinds:
-        return None
-    row = row_of_message(pipeline_pb2.SessionRevision.FromString(value))
-    return signals_of_session(row, offset, kinds)
+        insight = insight_of_message(pipeline_pb2.Insight.FromString(value))
+        is_erased = is_erased_insight(insight, erased)
+        made = signals_of_insight(insight, offset, kinds)
+    else:
+        assert topic == SESSIONS.name
+        if Kind.SESSION not in kinds:
+            return
+        row = row_of_message(pipeline_pb2.SessionRevision.FromString(value))
+        is_erased = is_erased_session(row, erased)
+        made = signals_of_session(row, offset, kinds)
+    if is_erased:
+        found.suppressed += 1
+    elif made is not None:
+        found.batches.append(made)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 SALT_BYTES = 32
@@ -74,3 +74,12 @@ class Erased:
 
 
 NOBODY = Erased()
+
+
+@dataclass(frozen=True, slots=True)
+class LateRows:
+    """Ids of rows of one project that were stored although an erasure had passed."""
+
+    project_id: str
+    events: Sequence[str] = ()
+    sessions: Sequence[str] = ()

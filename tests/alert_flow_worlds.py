@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from connectors.alert_rules import AlertRules
 from connectors.kafka_ends import End
@@ -37,6 +37,7 @@ from flows.rule_writer import RuleWriter
 from flows.signal_reader import SignalReader
 from flows.signal_writer import SignalWriter
 from schemas.alert_rules import AlertRule
+from schemas.erasure import NOBODY, Erased
 from schemas.log import PolledBatch
 from schemas.topics import ALERT_SIGNALS, ALERTS, EVENTS_RAW, INSIGHTS
 from schemas.v1.alerts_pb2 import AlertTransition
@@ -68,6 +69,7 @@ class Process:
         positions: MemoryPositionStore,
         rules: AlertRules,
         now_ms: int,
+        erased: Callable[[], Erased],
     ) -> None:
         self.log = log
         self.now_ms = now_ms
@@ -99,7 +101,7 @@ class Process:
             monotonic=lambda: self.now_ms / 1000,
         )
         self.writer = SignalWriter(
-            SignalReader(READER),
+            SignalReader(READER, erased=erased),
             self.rules.wanted,
             positions,
             producer,
@@ -163,12 +165,18 @@ class World:
         self.kept = MemoryStates(self.log)
         self.positions = MemoryPositionStore()
         self.rules = MemoryAlertRules(*rules)
+        self.erased = NOBODY
         self.process = self.start(NOW_MS)
 
     def start(self, now_ms: int) -> Process:
         """A process, after the one before has died."""
         self.process = Process(
-            self.log, self.kept, self.positions, self.source or self.rules, now_ms
+            self.log,
+            self.kept,
+            self.positions,
+            self.source or self.rules,
+            now_ms,
+            lambda: self.erased,
         )
         return self.process
 
@@ -187,13 +195,18 @@ class World:
         self.log.append(raw_record(raw), now_ms)
 
     def find(
-        self, count: int, at_ms: int, path: str = "/pay", insight_type: str = "rage_click"
+        self,
+        count: int,
+        at_ms: int,
+        path: str = "/pay",
+        insight_type: str = "rage_click",
+        session_id: str = "",
     ) -> None:
-        """Insights, told by the behaviour flow now."""
+        """Insights, told by the behaviour flow now; of as many sessions, unless one is named."""
         for _ in range(count):
             insight = Insight(
-                make_uuid(CHANCE), self.project_id, make_uuid(CHANCE), insight_type, at_ms,
-                at_ms + 800, "", path, None, None, None, "high", 1, "{}", (),
+                make_uuid(CHANCE), self.project_id, session_id or make_uuid(CHANCE), insight_type,
+                at_ms, at_ms + 800, "", path, None, None, None, "high", 1, "{}", (),
             )  # fmt: skip
             value = insight_message(insight).SerializeToString()
             record = OutRecord(INSIGHTS.name, self.project_id.encode(), value)

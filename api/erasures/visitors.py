@@ -7,6 +7,9 @@ ClickHouse under the order's own id, only while the order lasts. Source: privacy
 1. `suppress`: who it is, and hashes of that, so that nothing new of them is written;
 2. `collect`: events and sessions, counted before anything is gone;
 3. rows, table by table; 4. the ledger; 5. aggregates, day by day; 6. Redis; 7. PostgreSQL.
+
+An order that a writer gave, because an erasure had passed while it stood still, has ids of rows
+instead of a visitor, and only the steps that rows need (`flows.gated`).
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ PART_BYTES = 1024 * 1024
 # A visitor that goes on identifying devices while we look: each turn knows the ones before.
 TURNS_MAX = 10
 _AT_ONCE = 1_000
+# Of rows that are named one by one; a session's own go with its id.
+LATE_TABLES = ("insights", "events", "sessions")
 HEARD_AFTER_S = 1.5
 
 Step = tuple[str, Callable[[Order], None]]
@@ -75,6 +80,14 @@ class VisitorWork:
         """All steps of an order; the last one notes the receipt itself."""
         if order.kind == "export":
             return [("collect", self._collect_for_export), ("write", self._write_export)]
+        if "late" in order.work:
+            return [
+                ("collect", self._collect_late),
+                *((table, self._erase_table(table)) for table in LATE_TABLES),
+                ("identities", self._erase_late_links),
+                ("ledger", self._book),
+                ("aggregates", self._recount),
+            ]
         return [
             ("suppress", self._suppress),
             ("collect", self._collect),
@@ -92,7 +105,7 @@ class VisitorWork:
             receipt = {"rows": order.work["rows"], "bytes": order.work["bytes"]}
         else:
             receipt = {
-                "visitor": order.subject_hash,
+                **({"is_late": True} if "late" in order.work else {"visitor": order.subject_hash}),
                 "requested_at": _text(order.requested_at),
                 "finished_at": _text(datetime.now(UTC)),
                 **{name: order.work[name] for name in _RECEIPT if name in order.work},
@@ -128,13 +141,26 @@ class VisitorWork:
             pass
         # Once more: the results of the last blocks before that are there now.
         self._store.collect(order.project_id, order.key, order.work["links"])
+        order.work |= {
+            "session_count": len(sessions),
+            "suppressed_at_s": time.time(),
+            "insights": list(self._store.insight_ids(order.project_id, order.key)),
+        }
+        self._count(order)
+
+    def _collect_late(self, order: Order) -> None:
+        """Rows that a writer names which had lost the gate; their visitor's newer ones stay."""
+        late = order.work["late"]
+        self._store.note(
+            order.project_id, order.key, {"event": late["events"], "session": late["sessions"]}
+        )
+        self._count(order)
+
+    def _count(self, order: Order) -> None:
         days = self._store.days(order.project_id, order.key)
         minutes = self._store.minutes(order.project_id, order.key)
         order.work |= {
             "rows": dict(self._store.counts(order.project_id, order.key)),
-            "session_count": len(sessions),
-            "suppressed_at_s": time.time(),
-            "insights": list(self._store.insight_ids(order.project_id, order.key)),
             "minutes": {str(at_ms): count for at_ms, count in minutes.items()},
             "days": [[day.isoformat(), kind] for day, kind, is_whole in days if is_whole],
             "days_recounted": sorted({day.isoformat() for day, _, is_whole in days if is_whole}),
@@ -146,6 +172,9 @@ class VisitorWork:
             self._store.erase(order.project_id, order.key, table)
 
         return erase
+
+    def _erase_late_links(self, order: Order) -> None:
+        self._store.erase_links(order.project_id, order.key)
 
     def _book(self, order: Order) -> None:
         minutes = {int(at): count for at, count in order.work["minutes"].items()}

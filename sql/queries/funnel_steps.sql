@@ -68,9 +68,7 @@ FROM (
                 event.session AS session,
                 multiIf(
                     event.user_id != '', event.user_id,
-                    before.user_id != '', before.user_id,
-                    after.user_id != ''
-                    AND after.linked_at <= event.timestamp + toIntervalDay(30), after.user_id,
+                    known.user_id != '', known.user_id,
                     event.anonymous_id != '', event.anonymous_id,
                     toString(event.session)
                 ) AS person
@@ -105,24 +103,11 @@ FROM (
                   AND has(matches, 1)
             ) AS event
             ASOF LEFT JOIN (
-                SELECT anonymous_id, linked_at, argMax(user_id, event_id) AS user_id
-                FROM identities
+                SELECT anonymous_id, known_from, user_id
+                FROM visitor_users
                 WHERE project_id = {project_id:String}
-                GROUP BY anonymous_id, linked_at
-            ) AS before
-                ON event.anonymous_id = before.anonymous_id
-                AND event.timestamp >= before.linked_at
-            LEFT JOIN (
-                SELECT
-                    anonymous_id,
-                    min(identities.linked_at) AS linked_at,
-                    argMin(
-                        user_id, (identities.linked_at, -reinterpretAsInt128(event_id))
-                    ) AS user_id
-                FROM identities
-                WHERE project_id = {project_id:String}
-                GROUP BY anonymous_id
-            ) AS after ON event.anonymous_id = after.anonymous_id
+            ) AS known
+                ON event.anonymous_id = known.anonymous_id AND event.timestamp >= known.known_from
         )
         GROUP BY person
     ) AS people

@@ -1,8 +1,7 @@
 -- How many people were in a project in a period and in the one before: a row for each that had any.
--- Source: sessions.md, section 7, rule 2. Who an event is: its own user; whoever its visitor said to be
--- last before it; whoever that visitor first said to be, if within 30 days after it; the visitor. Only
--- events of visitors who ever said who they are have to be looked at one by one, and those of quarters
--- of an hour that an edge of the period cuts; all others are told from the quarters.
+-- Source: sessions.md, section 7, rule 2. Who an event is: event_people. Only events of visitors who
+-- ever said who they are have to be looked at one by one, and those of quarters of an hour that an edge
+-- of the period cuts; all others are told from the quarters.
 WITH
     fromUnixTimestamp64Milli({before_ms:Int64}, 'UTC') AS before_start,
     fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
@@ -44,9 +43,7 @@ FROM (
         event.timestamp >= period_start AS is_now,
         multiIf(
             event.user_id != '', event.user_id,
-            before.user_id != '', before.user_id,
-            after.user_id != '' AND after.linked_at <= event.timestamp + toIntervalDay(30),
-            after.user_id,
+            known.user_id != '', known.user_id,
             event.anonymous_id
         ) AS person
     FROM (
@@ -67,21 +64,11 @@ FROM (
           )
     ) AS event
     ASOF LEFT JOIN (
-        SELECT anonymous_id, linked_at, argMax(user_id, event_id) AS user_id
-        FROM identities
+        SELECT anonymous_id, known_from, user_id
+        FROM visitor_users
         WHERE project_id = {project_id:String}
-        GROUP BY anonymous_id, linked_at
-    ) AS before
-        ON event.anonymous_id = before.anonymous_id AND event.timestamp >= before.linked_at
-    LEFT JOIN (
-        SELECT
-            anonymous_id,
-            min(identities.linked_at) AS linked_at,
-            argMin(user_id, (identities.linked_at, -reinterpretAsInt128(event_id))) AS user_id
-        FROM identities
-        WHERE project_id = {project_id:String}
-        GROUP BY anonymous_id
-    ) AS after ON event.anonymous_id = after.anonymous_id
+    ) AS known
+        ON event.anonymous_id = known.anonymous_id AND event.timestamp >= known.known_from
 )
 WHERE person != ''
 GROUP BY is_now

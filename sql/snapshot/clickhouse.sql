@@ -1039,3 +1039,40 @@ CREATE TABLE source_topics
 ENGINE = ReplacingMergeTree(noted_at)
 ORDER BY source_topic
 SETTINGS index_granularity = 8192;
+
+CREATE VIEW visitor_users
+(
+    `project_id` String,
+    `anonymous_id` String,
+    `known_from` DateTime64(3, 'UTC'),
+    `user_id` String
+)
+AS SELECT
+    project_id,
+    anonymous_id,
+    word.1 AS known_from,
+    word.2 AS user_id
+FROM
+(
+    SELECT
+        project_id,
+        anonymous_id,
+        arraySort(groupArray((linked_at, said))) AS words
+    FROM
+    (
+        SELECT
+            project_id,
+            anonymous_id,
+            linked_at,
+            argMax(user_id, event_id) AS said
+        FROM identities
+        GROUP BY
+            project_id,
+            anonymous_id,
+            linked_at
+    )
+    GROUP BY
+        project_id,
+        anonymous_id
+)
+ARRAY JOIN arrayPushFront(words, (((words[1]).1) - toIntervalDay(30), (words[1]).2)) AS word;

@@ -34,7 +34,7 @@ from flows.live_board import show
 from flows.result_writer import ResultWriter
 from flows.results import TOPICS, CommittedStarts, build_flow
 from flows.retries import RetryPolicy
-from schemas.erasure import Erased, ErasedOfProject, session_hash, user_hash
+from schemas.erasure import Erased, ErasedOfProject, LateRows, session_hash, user_hash
 from schemas.reasons import RejectReason, Stage
 from schemas.topics import EVENTS_REJECTED, INSIGHTS, SESSIONS
 from schemas.v1.pipeline_pb2 import RejectedRecord
@@ -147,6 +147,27 @@ def test_results_of_erased_visitors_are_neither_stored_nor_shown() -> None:
     assert not gone.store.sessions
     assert not gone.store.insights
     assert not gone.live.states
+
+
+def test_results_that_were_stored_too_late_are_named() -> None:
+    """An erasure passed while the process stood still: sessions of rows and of insights."""
+
+    class LostGate(OpenGate):
+        def leave(self) -> bool:
+            self.erased = erased
+            return False
+
+    world = World()
+    world.gate = LostGate()
+    results, rows, insights = some_results(random.Random(2), PROJECT, 20)
+    for result in results:
+        world.log.append(record_of(result))
+    late, salt = next(found.session_id for found in insights.values()), bytes(32)
+    of_project = ErasedOfProject(salt, {}, frozenset([session_hash(salt, late)]))
+    erased = Erased(visitors={PROJECT: of_project})
+    world.run(rows_max=10_000)
+    assert {session for _, session in world.store.sessions} == set(rows)
+    assert set(world.gate.late) == {LateRows(PROJECT, sessions=(late,))}
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
 import psycopg
+import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 
@@ -30,6 +31,7 @@ from flows.block_writer import BlockWriter
 from flows.core.blocks import Block
 from flows.core.event_blocks import BlockBuilder
 from flows.storage import chunk_maker
+from schemas.erasure import Erased
 from schemas.lookups import ParsedAgent, Place
 from schemas.topics import EVENTS_RAW
 from tests.factories import make_event, make_raw, raw_record
@@ -43,13 +45,43 @@ TO_CHUNKS = chunk_maker(
 LOG = MemoryLog()
 
 
+class Gate(PostgresWriteGate):
+    """The real one, in a process that may stand still when it has entered."""
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__(database_url, "late")
+        self.stand_still: Callable[[], None] = lambda: None
+
+    def enter(self) -> Erased:
+        """See `WriteGate.enter`."""
+        erased = super().enter()
+        stand_still, self.stand_still = self.stand_still, lambda: None
+        stand_still()
+        return erased
+
+
+class Events(ClickHouseEventStore):
+    """The real ones, in a process that may stand still just before it inserts."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self.stand_still: Callable[[], None] = lambda: None
+
+    def insert_events(self, rows: pa.Table, token: str) -> None:
+        """See `EventStore.insert_events`."""
+        stand_still, self.stand_still = self.stand_still, lambda: None
+        stand_still()
+        super().insert_events(rows, token)
+
+
 class Storage:
     """The writer of the storage flow on the real ClickHouse and gate."""
 
     def __init__(self, databases: RunningStack) -> None:
         self.databases = databases
         self.client: Client = connect(databases.clickhouse_url)
-        self.gate = PostgresWriteGate(databases.database_url, "late")
+        self.gate = Gate(databases.database_url)
+        self.events = Events(self.client)
         self.log = LOG
         self.now_ms = int(datetime.now(UTC).timestamp() * 1000)
 
@@ -71,7 +103,7 @@ class Storage:
         (polled,) = MemorySpanReader(self.log).read([Span(topic, partition, offset, offset)])
         claims = MemoryClaims([(topic, partition)])
         writer = BlockWriter(
-            ClickHouseEventStore(self.client),
+            self.events,
             MemoryPositionStore(),
             MemoryRecordProducer(self.log),
             MemoryLiveCounters(),
@@ -86,6 +118,23 @@ class Storage:
         """What a worker does next."""
         found = self.databases
         assert Worker(found.database_url, found.clickhouse_url, found.redis_url).run_once()
+
+    def order(self, project_id: str, user: str) -> None:
+        """Somebody asks for the erasure of a user."""
+        self.run(
+            "INSERT INTO visitor_requests (project_id, kind, subject, subject_hash) "
+            "VALUES (%s, 'erasure', %s, %s)",
+            project_id,
+            user,
+            "0" * 64,
+        )
+
+    def end_session(self) -> None:
+        """The server ends the gate's session: it was quiet for a minute."""
+        self.run(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'gosight gate late'"
+        )
 
     def run(self, query: str, *values: object) -> None:
         """Change rows of PostgreSQL."""
@@ -131,12 +180,7 @@ def test_late_events_of_an_erased_visitor_are_dropped_and_counted(storage: Stora
     storage.write(project_id, "first", "ann", "phone")
     storage.write(project_id, "first", "", "phone")
     storage.write(project_id, "other", "bob", "desk")
-    storage.run(
-        "INSERT INTO visitor_requests (project_id, kind, subject, subject_hash) "
-        "VALUES (%s, 'erasure', 'ann', %s)",
-        project_id,
-        "0" * 64,
-    )
+    storage.order(project_id, "ann")
     storage.work()
     left = Counter({("bob", "desk"): 1})
     assert storage.stored(project_id) == left
@@ -176,3 +220,69 @@ def test_events_of_a_deleted_project_are_dropped(storage: Storage) -> None:
     total = storage.ledger(project_id)
     assert (total.received, total.dropped) == (1, {"suppressed": 1})
     assert total.is_sound
+
+
+def test_a_writer_that_was_quiet_for_a_minute_reads_the_list(storage: Storage) -> None:
+    """The server has ended its session meanwhile: that does not mean that it is away."""
+    project_id = str(uuid4())
+    storage.write(project_id, "first", "ann", "phone")
+    storage.end_session()
+    storage.order(project_id, "ann")
+    storage.work()
+    storage.write(project_id, "second", "ann", "phone", -60_000)
+    assert not storage.stored(project_id)
+    assert storage.ledger(project_id).dropped == {"suppressed": 1}
+
+
+def test_a_writer_that_stood_still_inside_of_the_gate_begins_anew(storage: Storage) -> None:
+    """An erasure passed meanwhile: what it made before of the erased visitor is not inserted."""
+    project_id = str(uuid4())
+    storage.write(project_id, "first", "ann", "phone")
+    storage.order(project_id, "ann")
+
+    def stand_still() -> None:
+        storage.end_session()
+        storage.work()
+
+    storage.gate.stand_still = stand_still
+    storage.write(project_id, "second", "ann", "phone", -60_000)
+    assert not storage.stored(project_id)
+    total = storage.ledger(project_id)
+    assert (total.received, total.erased, total.dropped) == (2, 1, {"suppressed": 1})
+    assert total.is_sound
+
+
+def test_what_a_writer_inserts_after_it_stood_still_is_erased(storage: Storage) -> None:
+    """It finds out when it leaves the gate, and has those rows erased; newer ones stay."""
+    project_id = str(uuid4())
+    storage.write(project_id, "first", "ann", "phone")
+    storage.write(project_id, "other", "bob", "desk")
+    storage.order(project_id, "ann")
+
+    def stand_still() -> None:
+        storage.end_session()
+        storage.work()
+
+    storage.events.stand_still = stand_still
+    storage.write(project_id, "second", "ann", "phone", -60_000)
+    storage.write(project_id, "third", "ann", "phone", 60_000)
+    assert storage.stored(project_id) == Counter({("ann", "phone"): 2, ("bob", "desk"): 1})
+    storage.work()
+    assert storage.stored(project_id) == Counter({("ann", "phone"): 1, ("bob", "desk"): 1})
+    total = storage.ledger(project_id)
+    assert (total.received, total.stored, total.erased) == (4, 4, 2)
+    assert total.is_sound
+    hours = storage.client.query(
+        "SELECT sum(event_count) FROM events_hourly WHERE project_id = {p:String}",
+        parameters={"p": project_id},
+    ).result_rows
+    assert hours == [(2,)]
+    with psycopg.connect(storage.databases.database_url) as connection:
+        rows = connection.execute(
+            "SELECT receipt, work, subject FROM visitor_requests "
+            "WHERE project_id = %s ORDER BY sequence",
+            (project_id,),
+        ).fetchall()
+    assert [receipt["rows"]["events"] for receipt, _, _ in rows] == [1, 1]
+    assert "visitor" not in rows[1][0]
+    assert all((work, subject) == ({}, None) for _, work, subject in rows)

@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from connectors.kafka_admin import ensure_topics
+from connectors.kafka_producer import KafkaRecordProducer
 from flows.core.alerts.metrics import kinds_of_rules
 from flows.core.alerts.partition import AlertPartition, SignalRecord
 from flows.core.alerts.signal_makers import signals_of_batch, signals_of_insight
@@ -25,12 +26,14 @@ from flows.core.alerts.source_clocks import RAW_SOURCES, RESULT_SOURCES, source_
 from flows.core.alerts.transitions import transition_message
 from flows.core.session_row import insight_of_message
 from schemas.alert_rules import AlertRule, read_rule
+from schemas.erasure import user_hash
 from schemas.kept_states import Kept
 from schemas.topics import ALERTS, EVENTS_RAW, INSIGHTS
 from schemas.v1.alerts_pb2 import AlertTransition
 from schemas.v1.pipeline_pb2 import Insight as InsightMessage
 from sql.migrate import migrate_up
 from standalone.stack import Stack
+from tests.factories import make_event, make_raw, raw_record
 from tests.integration.flows.behaviour_world import (
     DAY_MS,
     HOUR_MS,
@@ -66,9 +69,9 @@ CONDITIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def urls() -> Iterator[dict[str, str]]:
-    """Servers of their own: clocks of partitions are in the topics, and only go forward."""
+    """Servers for one test: clocks of partitions are in the topics, and only go forward."""
     folder = Path(tempfile.mkdtemp(prefix="gosight-test-"))
     stack = Stack(folder, ports={})
     try:
@@ -281,3 +284,45 @@ def test_killed_and_scaled_it_says_what_one_quiet_reader_says(
         project.connection.close()
         for process in (first, behaviour, *others):
             process.kill()
+
+
+@pytest.mark.timeout(180)
+def test_late_events_of_an_erased_visitor_do_not_count(
+    urls: dict[str, str], tmp_path: Path
+) -> None:
+    """The list is in PostgreSQL, and changes while the flow runs; the visitor may come again."""
+    project = Project(urls)
+    project.put({"metric": "pageviews", "operator": ">", "threshold": 2, "window": "1m"})
+    process = BehaviourProcess(urls, tmp_path / "alerts.log", flow="alerts")
+    producer = KafkaRecordProducer(urls["KAFKA_BROKERS"])
+    try:
+        wait_until(lambda: "states_restored" in process.log())
+        salt = b"s" * 32
+        erased_ms = int(time.time() * 1000)
+        project.connection.execute(
+            "INSERT INTO erasure_salts (project_id, salt) VALUES (%s, %s)", (project.id, salt)
+        )
+        project.connection.execute(
+            "INSERT INTO erased_ids (project_id, kind, id_hash, erased_before) "
+            "VALUES (%s, 'visitor', %s, to_timestamp(%s / 1000.0))",
+            (project.id, user_hash(salt, "ann"), erased_ms),
+        )
+        project.connection.execute("UPDATE erasure_version SET version = version + 1")
+        time.sleep(5)  # As long as the list may be old.
+        now_ms = int(time.time() * 1000)
+        records = []
+        late = [("ann", erased_ms - n) for n in range(5)]
+        fresh = [("bob", erased_ms), ("bob", now_ms), ("ann", now_ms)]
+        for user, at_ms in late + fresh:
+            session_id = str(uuid.uuid4())
+            event = make_event(str(uuid.uuid4()), session_id, at_ms=at_ms)
+            event.user_id = user
+            raw = make_raw([event], session_id, project_id=project.id, received_at_ms=now_ms)
+            records.append(raw_record(raw))
+        producer.produce_all(records)
+        wait_until(lambda: bool(told(urls["KAFKA_BROKERS"], project.id)))
+        (fired,) = told(urls["KAFKA_BROKERS"], project.id)
+        assert (fired.kind, fired.value) == ("fired", 3)
+    finally:
+        project.connection.close()
+        process.kill()

@@ -236,6 +236,40 @@ def test_who_an_event_is(client: Client) -> None:
     assert (found[100 - 30 * day], found[99 - 30 * day]) == ("u1", "a1")
 
 
+def test_who_an_event_is_against_a_recount(client: Client) -> None:
+    """Many words of few visitors, some at one moment: then the one of the higher id counts."""
+    project, chance = str(uuid4()), random.Random(13)
+    days = [day * 86_400 for day in range(-59, 1)]
+    said = [
+        identify(project, chance.choice("abc"), chance.choice("xyz"), chance.choice(days))
+        for _ in range(30)
+    ]
+    said.append(identify(project, "d", "x", days[40]))
+    seen = [
+        an_event(project, str(uuid4()), "click", at_s + n, anonymous_id=visitor)
+        for n, visitor in enumerate("abcde", 1)
+        for at_s in days
+    ]
+    write(client, said + seen)
+
+    def person(row: dict[str, Any]) -> str:
+        words = sorted(
+            (one["timestamp"], one["event_id"][19:], one["event_id"][:18], one["user_id"])
+            for one in said
+            if one["anonymous_id"] == row["anonymous_id"]
+        )
+        earlier = [word for word in words if word[0] <= row["timestamp"]]
+        later = [word for word in words if word[0] <= row["timestamp"] + timedelta(days=30)]
+        if not earlier and later:
+            earlier = [word for word in words if word[0] == words[0][0]]
+        return str(earlier[-1][3] if earlier else row["anonymous_id"])
+
+    found = people(client, project)
+    expected = {round((row["timestamp"] - START).total_seconds()): person(row) for row in seen}
+    assert {at_s: found[at_s] for at_s in expected} == expected
+    assert set(expected.values()) >= {"x", "y", "z", "d", "e"}
+
+
 def test_people_of_projects_and_sessions_do_not_mix(client: Client) -> None:
     """A visitor id may be known to two sites."""
     one, other, session = str(uuid4()), str(uuid4()), str(uuid4())

@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 
 import pytest
+from prometheus_client import REGISTRY
 
 from connectors.errors import RetryableError
 from connectors.kafka_log import Position
 from flows.core.alerts.signals import Control, Report, decode_record
 from schemas.alert_rules import AlertRule
+from schemas.erasure import Erased, ErasedOfProject, anonymous_hash, session_hash
 from schemas.topics import ALERT_SIGNALS, EVENTS_RAW, SESSIONS
 from schemas.v1.events_pb2 import EventType
 from tests.alert_flow_worlds import CHANCE, World
 from tests.alert_worlds import rule
-from tests.factories import NOW_MS, PROJECT, make_uuid
+from tests.factories import NOW_MS, PROJECT, make_event, make_uuid
 
 
 def rule_of(number: int, condition: dict[str, object], **fields: object) -> AlertRule:
@@ -25,6 +27,8 @@ def rule_of(number: int, condition: dict[str, object], **fields: object) -> Aler
 
 ERROR = EventType.EVENT_TYPE_JS_ERROR
 VIEW = EventType.EVENT_TYPE_PAGE_VIEW
+SALT = b"s" * 32
+SUPPRESSED = {"flow": "alerts", "outcome": "dropped", "reason": "suppressed"}
 
 
 def test_events_become_transitions_within_half_a_minute() -> None:
@@ -43,6 +47,41 @@ def test_events_become_transitions_within_half_a_minute() -> None:
     assert world.process.now_ms - sent_ms <= 28_000
     world.process.run(320)
     assert world.kinds() == ["fired", "resolved"]
+
+
+def test_what_is_not_stored_of_erased_visitors_does_not_count() -> None:
+    """Late events, and insights of their sessions; it is counted once for all."""
+    world = World(
+        rule_of(1, {"metric": "errors", "threshold": 3, "window": "1m"}),
+        rule_of(2, {"metric": "rage_clicks", "threshold": 3, "window": "1m"}),
+    )
+    world.process.run(40)
+    now_ms = world.process.now_ms
+    sessions = [make_uuid(CHANCE) for _ in range(6)]
+    world.erased = Erased(
+        visitors={
+            PROJECT: ErasedOfProject(
+                SALT,
+                {anonymous_hash(SALT, "phone"): now_ms},
+                frozenset(session_hash(SALT, session) for session in sessions[:3]),
+            )
+        }
+    )
+    before = REGISTRY.get_sample_value("gosight_flow_events_total", SUPPRESSED) or 0.0
+    for number in range(6):
+        session_id = make_uuid(CHANCE)
+        event = make_event(make_uuid(CHANCE), session_id, at_ms=now_ms, kind=ERROR)
+        event.anonymous_id = "phone" if number < 3 else "desk"
+        world.send_events([event], session_id)
+    for session_id in sessions:
+        world.find(1, now_ms - 8_000, session_id=session_id)
+    world.process.run(40)
+    assert world.kinds() == []
+    assert REGISTRY.get_sample_value("gosight_flow_events_total", SUPPRESSED) == before + 6
+    world.send(1, ERROR)
+    world.find(1, world.process.now_ms - 8_000)
+    world.process.run(20)
+    assert [(one.kind, one.value) for one in world.told()] == [("fired", 4), ("fired", 4)]
 
 
 def test_insights_become_transitions() -> None:
