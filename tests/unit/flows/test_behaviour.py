@@ -421,9 +421,8 @@ def test_the_state_of_a_quiet_session_is_about_a_kilobyte() -> None:
 def test_ids_are_folded_by_their_halves_and_the_oldest_forgotten() -> None:
     """Eight bytes an id, the newest 20,000."""
     first, second = 0x0123456789ABCDEF, 0x1111111111111111
-    assert folded_ids([str(UUID(int=first << 64 | second))]) == [
-        (first ^ second).to_bytes(8, "big")
-    ]
+    folded = folded_ids([str(UUID(int=first << 64 | second))])
+    assert folded.tobytes() == (first ^ second).to_bytes(8, "big")
     chance = random.Random(3)
     events = [event(chance.getrandbits(128), 0, "scroll") for _ in range(IDS_MAX + 5)]
     seen, fresh = new_events(b"", events)
