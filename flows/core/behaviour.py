@@ -4,26 +4,35 @@ In: batches of one session in the order they came, and the processing clock. Out
 revision by revision, and `Insight`s, each once. Source: sessions.md, section 1, and detectors.md,
 section 1.2.
 
-**What a session does, and when.** T is the processing clock. What is done depends on the state
-alone; how often or how late `on_time` is called, and where batches are cut, changes nothing.
+**What is due, and when.** T is the processing clock.
 
-- At T > received + hold, an event and all held events before it are shown to the detectors.
-- A deadline D of a detector, in the visitor's time, is decided when a later event is shown; or,
-  where no event up to D is held, at T > received + hold + (D - at), where `received` and `at` are
-  those of the last event shown.
-- A row is written at the first event, then at most every 10 s while something changed: with what
-  else is done then, or 15 s after the last one.
+- At T > received + hold, an event and all held events before it are due to be shown to the
+  detectors, and with it all of its millisecond.
+- A deadline D of a detector, in the visitor's time, is decided when a later event is shown. Where
+  no event up to D is held, it is due at T > received + hold + (D - at), where `received` and `at`
+  are those of the last event shown.
+- A row is due at the first event, then at most every 10 s while something changed.
 - At T > last receipt + 30 min the session closes: all is shown and decided, detectors are
   forgotten. At T > last receipt + 60 min the session is forgotten; an event in between reopens it.
   For this, what is taken more than 30 min after its receipt was received 30 min before.
 
-All but closing and forgetting is done at the end of the second in which it is due, or of two for
-deadlines by the clock: together, for a session that is woken less often costs less.
+**When it is done.** Closing and forgetting at once. All else lingers for the session's next batch
+with an event that is new, for one look at a session costs less than two, but no longer than 5 s:
+
+- A batch that comes at T first finds done what timers had to do up to T. Then its events are added,
+  and what is due at T, of these as well, is done at once.
+- A timer shows and decides, 5 s after the first of it was due, all that is due by then. A row whose
+  5 s are over is written alone: when rows are written changes nothing else. A row that is due is
+  written with whatever else is done.
+
+What is done depends on the state, the batch and T alone: how often or how late `on_time` is called,
+and where a process ends, changes nothing.
 
 All of these are "after", not "at": timers due at T fire before the records received at T, and what
 is received exactly `hold` after a later event, or 30 min after the last one, must still count. A
 deadline waits for held events up to it, because those say how late events are at that time: an
-event between them may take as long as they did, and `hold` more.
+event between them may take as long as they did, and `hold` more. What lingers gives late events
+more time, never less.
 
 **When this equals `session_run.run_session`** over the events since the session began or was
 reopened: if an event of a kind that detectors take reaches the gateway
@@ -111,7 +120,7 @@ class BehaviourMachine(Machine[SessionState, SessionBatch, BehaviourOutput]):
             session.add(event, events, now_ms)
             if self._previews:
                 session.preview(events)
-            session.run(now_ms)
+            session.do_due(now_ms)
         return session.state(), outputs
 
     def on_time(

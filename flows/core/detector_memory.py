@@ -40,38 +40,31 @@ _decode = msgspec.msgpack.Decoder(Opened).decode
 
 
 class DetectorMemory:
-    """See the module. `deadlines` are by detector, in the visitor's time.
+    """See the module. `deadlines` are by detector, in the visitor's time."""
 
-    Detectors in `forgetting` decide nothing at their deadline, they only forget something.
-    """
-
-    __slots__ = ("_opened", "_packed", "deadlines", "forgetting")
+    __slots__ = ("_opened", "_packed", "deadlines")
 
     def __init__(
-        self,
-        opened: Opened | None = None,
-        deadlines: Mapping[str, int] | None = None,
-        forgetting: tuple[str, ...] = (),
+        self, opened: Opened | None = None, deadlines: Mapping[str, int] | None = None
     ) -> None:
         self._opened: Opened | None = Opened() if opened is None else opened
         self._packed: bytes | None = None
         self.deadlines: Mapping[str, int] = deadlines or {}
-        self.forgetting = forgetting
 
     @classmethod
     def restored(cls, stored: Any) -> DetectorMemory:
         """The memory of `stored`."""
         made = cls.__new__(cls)
-        made.deadlines, made.forgetting, made._packed = stored
+        made.deadlines, made._packed = stored
         made._opened = None
         return made
 
     @property
-    def stored(self) -> tuple[Mapping[str, int], tuple[str, ...], bytes]:
+    def stored(self) -> tuple[Mapping[str, int], bytes]:
         """What `restored` makes a memory of."""
         if self._packed is None:
             self._packed = _encode(self._opened)
-        return self.deadlines, self.forgetting, self._packed
+        return self.deadlines, self._packed
 
     @property
     def opened(self) -> Opened:
@@ -89,7 +82,7 @@ class DetectorMemory:
         return isinstance(other, DetectorMemory) and self.stored == other.stored
 
     def __hash__(self) -> int:
-        return hash(self.stored[2])
+        return hash(self.stored[1])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DetectorMemory.restored, (self.stored,)

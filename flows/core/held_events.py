@@ -7,17 +7,18 @@ restored batch is opened when it is shown. Never changed once made. Pure.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from flows.core.session_event import Body, Device, Page, SessionEvent, Visitor
+from flows.core.session_event import Body, Device, Page, SessionEvent, Visitor, sorted_events
 
-_in_order = attrgetter("at_ms", "event_id")
+_time = attrgetter("at_ms")
 
-Order = tuple[int, str]
 _Row = tuple[str, str, int, int, int, int, int, Body | None]
 
 
@@ -35,14 +36,15 @@ _decode = msgspec.msgpack.Decoder(_Packed).decode
 class HeldBatch:
     """Events in order, at least one; all were received at `received_at_ms`."""
 
-    __slots__ = ("_events", "_packed", "first_ms", "received_at_ms", "size")
+    __slots__ = ("_events", "_packed", "first_ms", "last_ms", "received_at_ms", "size")
 
     def __init__(self, events: Sequence[SessionEvent]) -> None:
         """`events` are of one receipt, in any order."""
-        ordered = sorted(events, key=_in_order)
+        ordered = sorted_events(events)
         self._events: Sequence[SessionEvent] | None = ordered
         self._packed: bytes | None = None
         self.first_ms = ordered[0].at_ms
+        self.last_ms = ordered[-1].at_ms
         self.received_at_ms = ordered[0].received_at_ms
         self.size = len(ordered)
 
@@ -50,16 +52,16 @@ class HeldBatch:
     def restored(cls, stored: Any) -> HeldBatch:
         """The batch of `stored`."""
         made = cls.__new__(cls)
-        made.first_ms, made.received_at_ms, made.size, made._packed = stored
+        made.first_ms, made.last_ms, made.received_at_ms, made.size, made._packed = stored
         made._events = None
         return made
 
     @property
-    def stored(self) -> tuple[int, int, int, bytes]:
+    def stored(self) -> tuple[int, int, int, int, bytes]:
         """What `restored` makes a batch of."""
         if self._packed is None:
             self._packed = _pack(self.events)
-        return self.first_ms, self.received_at_ms, self.size, self._packed
+        return self.first_ms, self.last_ms, self.received_at_ms, self.size, self._packed
 
     @property
     def events(self) -> Sequence[SessionEvent]:
@@ -68,12 +70,6 @@ class HeldBatch:
             assert self._packed is not None
             self._events = _unpack(self._packed)
         return self._events
-
-    @property
-    def last(self) -> Order:
-        """The order of the last event."""
-        last = self.events[-1]
-        return last.at_ms, last.event_id
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, HeldBatch) and self.stored == other.stored
@@ -129,26 +125,22 @@ def _unpack(packed: bytes) -> list[SessionEvent]:
     ]  # fmt: skip
 
 
-def split(held: Sequence[HeldBatch], last: Order) -> tuple[list[SessionEvent], list[HeldBatch]]:
-    """The events up to and including `last`, in order, and what is left."""
-    shown: list[SessionEvent] = []
+def split(
+    held: Sequence[HeldBatch], until_ms: int
+) -> tuple[Sequence[SessionEvent], list[HeldBatch]]:
+    """The events up to and including this millisecond, in order, and what is left."""
+    parts: list[Sequence[SessionEvent]] = []
     left: list[HeldBatch] = []
-    parts = 0
     for batch in held:
-        if batch.first_ms > last[0]:
+        if batch.first_ms > until_ms:
             left.append(batch)
-            continue
-        events = batch.events
-        count = len(events)
-        if batch.last > last:
-            count = sum((event.at_ms, event.event_id) <= last for event in events)
-        if not count:
-            left.append(batch)
-            continue
-        parts += 1
-        shown += events[:count]
-        if count < len(events):
+        elif batch.last_ms <= until_ms:
+            parts.append(batch.events)
+        else:
+            events = batch.events
+            count = bisect_right(events, until_ms, key=_time)
+            parts.append(events[:count])
             left.append(HeldBatch(events[count:]))
-    if parts > 1:
-        shown.sort(key=_in_order)
-    return shown, left
+    if len(parts) == 1:
+        return parts[0], left
+    return sorted_events(list(chain.from_iterable(parts))), left

@@ -2,17 +2,18 @@
 
 In: a session's events in the order they happened, and the visitor's time. Out: findings. Each
 detector is taken through a stretch of events by itself, which gives the same findings, those of one
-detector after those of another. Exclusions around detectors look at one memory of the session
-instead of one each, and only when there is something to judge. States that were stored are opened
-when they are needed, and deadlines are stored with them. A detector that raises, or whose deadline
-does not move on, is dropped for the session: the others, and the session's totals, are worth more
-than its findings.
+detector after those of another; one that remembers nothing is taken only through what it needs.
+Exclusions around detectors look at one memory of the session instead of one each, and only when
+there is something to judge. States that were stored are opened when they are needed, and deadlines
+are stored with them. A detector that raises, or whose deadline does not move on, is dropped for the
+session: the others, and the session's totals, are worth more than its findings.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -23,15 +24,15 @@ from flows.core.detectors.detector import Detector, Opening
 from flows.core.detectors.evidence import Evidence, evidence_of
 from flows.core.detectors.excluding import EVIDENCE_MAX, HELD_MAX, Excluding
 from flows.core.detectors.exclusion_judge import LINGERS_MS, Judge
-from flows.core.held_events import Order
 from flows.core.insight import Finding, Verdict
 from flows.core.session_event import PageError, SessionEvent
 from flows.core.session_run import END_MS
 
 FAILED_MAX = 32  # Names of dropped detectors kept with a session.
 LAST_ID = "~"  # After every event id.
-FORGOTTEN_AFTER_MS = 60_000  # Of a deadline at which there is nothing to decide.
+FORGOTTEN_AFTER_MS = 60_000  # Of a deadline at which nothing is decided, by the clock.
 
+Order = tuple[int, str]
 Made = tuple[Any, Sequence[Finding | Verdict]]
 
 _order = attrgetter("at_ms", "event_id")
@@ -50,6 +51,7 @@ class Known(NamedTuple):
     wake_at_ms: Callable[[Any], int | None]
     provisional: Callable[[Any], Sequence[Finding]]
     decides: Callable[[Any], bool]
+    needed: Callable[[Sequence[SessionEvent], int], Sequence[SessionEvent]]
     opening: Opening | None
     kinds: frozenset[str]
     state_type: Any
@@ -74,26 +76,18 @@ class DetectorSet:
         self.announced = DetectorSet(named) if is_part else self if named else None
         self.names = frozenset(known.name for known in self.all)
         self.kinds = frozenset[str]().union(*(detector.kinds for detector in detectors))
+        self.takers: dict[str, tuple[int, ...]] = {
+            kind: tuple(place for place, known in enumerate(self.all) if kind in known.kinds)
+            for kind in self.kinds
+        }
         self.judged = [(known.name, known.judge) for known in self.all if known.judge is not None]
         self.takes = frozenset[str]().union(*(judge.takes for _, judge in self.judged))
         self._kept: dict[tuple[str, ...], dict[str, int]] = {}
 
-    def next_ms(self, deadlines: Mapping[str, int], forgetting: Iterable[str]) -> int:
-        """When one of these detectors must be told the time; `END_MS` is never.
-
-        Those that only forget something then can be told a while later.
-        """
-        if not deadlines:
-            return END_MS
+    def next_ms(self, deadlines: Mapping[str, int]) -> int:
+        """When one of these detectors must be told the time; `END_MS` is never."""
         names = self.names
-        return min(
-            [
-                at_ms + FORGOTTEN_AFTER_MS if name in forgetting else at_ms
-                for name, at_ms in deadlines.items()
-                if name in names
-            ],
-            default=END_MS,
-        )
+        return min([at_ms for name, at_ms in deadlines.items() if name in names], default=END_MS)
 
     def kept_ms(self, alive: tuple[str, ...]) -> Mapping[str, int]:
         """How long each kind of evidence may matter while these detectors remember something."""
@@ -113,6 +107,10 @@ def _may_decide(_state: Any) -> bool:
     return True
 
 
+def _all(events: Sequence[SessionEvent], _last_ms: int) -> Sequence[SessionEvent]:
+    return events
+
+
 def _known(detector: Detector[Any]) -> Known:
     judge: Judge | None = None
     if isinstance(detector, Excluding):
@@ -125,6 +123,7 @@ def _known(detector: Detector[Any]) -> Known:
         detector.wake_at_ms,
         detector.provisional,
         getattr(detector, "decides", _may_decide),
+        getattr(detector, "needed", _all),
         getattr(detector, "opening", None),
         detector.kinds,
         detector.state_type,
@@ -141,7 +140,6 @@ class LiveDetectors:
         "_deadlines",
         "_evidence",
         "_failed",
-        "_forgetting",
         "_is_changed",
         "_recent",
         "_seen",
@@ -165,7 +163,6 @@ class LiveDetectors:
             opened = Opened()
         self._states: dict[str, Any] = dict(opened.states)
         self._deadlines = dict(memory.deadlines)
-        self._forgetting = set(memory.forgetting)
         self._failed = set(opened.failed)
         self._evidence: Sequence[Evidence] = opened.evidence
         self._waiting = dict(opened.waiting)
@@ -184,53 +181,51 @@ class LiveDetectors:
             dict(self._waiting),
             tuple(sorted(self._failed)),
         )
-        return DetectorMemory(opened, dict(self._deadlines), tuple(sorted(self._forgetting)))
+        return DetectorMemory(opened, dict(self._deadlines))
 
     @property
     def next_ms(self) -> int:
         """When the time must be told; `END_MS` is never."""
-        return self._set.next_ms(self._deadlines, self._forgetting)
+        return self._set.next_ms(self._deadlines)
 
     def clear(self) -> None:
         """Forget all that happened."""
         self._is_changed = True
         self._states.clear()
         self._deadlines.clear()
-        self._forgetting.clear()
         self._waiting.clear()
         self._evidence = ()
 
-    def show(self, events: Sequence[SessionEvent]) -> list[Finding]:
-        """Take events, in order; decide what was due before each of them, and the last one."""
+    def show(self, events: Sequence[SessionEvent], until_ms: int = 0) -> list[Finding]:
+        """Take events, in order, and decide what was due before each of them.
+
+        All of a millisecond are shown together. What is due by the last of them or by `until_ms` is
+        decided, too.
+        """
         made: list[Finding] = []
-        if not events:
-            return made
-        failed, deadlines = self._failed, self._deadlines
+        ready, failed, deadlines = self._set, self._failed, self._deadlines
         self._recent, self._seen = events, None
-        last_ms = events[-1].at_ms
-        for known in self._set.all:
-            kinds = known.kinds
-            mine = [event for event in events if event.kind in kinds]
-            if not mine and deadlines.get(known.name, END_MS) >= last_ms:
-                continue
-            if failed and known.name in failed:
-                continue
-            self._try(known, mine, last_ms - 1, made)
-        self._forget(last_ms)
+        mine: list[list[SessionEvent]] = [[] for _ in ready.all]
+        takers = ready.takers
+        for event in events:
+            for place in takers.get(event.kind, ()):
+                mine[place].append(event)
+        last_ms = events[-1].at_ms if events else 0
+        until_ms = min(max(until_ms, last_ms), END_MS - 1)
+        for known, taken in zip(ready.all, mine, strict=True):
+            name = known.name
+            if (taken or deadlines.get(name, END_MS) <= until_ms) and name not in failed:
+                try:
+                    self._take(known, taken, last_ms, until_ms, made)
+                except Exception:  # A detector's fault must not cost the session.
+                    self._drop(name)
+        # Events up to `until_ms` may come all the same, those up to what was decided may not.
+        self._forget(max(last_ms, self.passed_ms))
         return made
 
     def pass_until(self, now_ms: int) -> list[Finding]:
         """Decide all that is due at or before `now_ms`."""
-        made: list[Finding] = []
-        is_done = False
-        for known in self._set.all:
-            if self._deadlines.get(known.name, now_ms + 1) <= now_ms:
-                self._try(known, (), now_ms, made)
-                is_done = is_done or known.name not in self._states
-        if is_done and self._evidence:
-            # Events up to `now_ms` may still come, those up to what was decided may not.
-            self._forget(self.passed_ms)
-        return made
+        return self.show((), now_ms)
 
     def open_episodes(self) -> list[Finding]:
         """What would be found if nothing more happened."""
@@ -249,59 +244,63 @@ class LiveDetectors:
                     self._drop(known.name)
         return made
 
-    def _try(
-        self, known: Known, events: Sequence[SessionEvent], until_ms: int, made: list[Finding]
-    ) -> None:
-        self._is_changed = True
-        try:
-            self._take(known, events, until_ms, made)
-        except Exception:  # A detector's fault must not cost the session.
-            self._drop(known.name)
-
     def _take(
-        self, known: Known, events: Sequence[SessionEvent], until_ms: int, made: list[Finding]
+        self,
+        known: Known,
+        events: Sequence[SessionEvent],
+        last_ms: int,
+        until_ms: int,
+        made: list[Finding],
     ) -> None:
-        """Take one detector through its events, and on until then."""
-        name, on_event, wake_at_ms = known.name, known.on_event, known.wake_at_ms
+        """Take one detector through its events of those up to `last_ms`, and on until then."""
+        name, on_event = known.name, known.on_event
         hidden_kinds = known.hidden_kinds
-        state = self._state_of(known)
-        due_ms = self._deadlines.get(name, END_MS)
-        before: SessionEvent | None = None
-        for event in events:
+        before = state = self._state_of(known)
+        needed = known.needed(events, last_ms) if state is None else events
+        due_ms = self._due_ms(known, state)
+        is_crowded: bool | None = None
+        for event in needed:
             at_ms = event.at_ms
             if due_ms < at_ms:
                 state, due_ms = self._pass(known, state, due_ms, at_ms - 1, made)
-            if event.kind in hidden_kinds and self._is_hidden(known, event, before):
-                before = event
-                continue
-            before = event
+            if event.kind in hidden_kinds:
+                if is_crowded is None:
+                    is_crowded = self._is_crowded(known, events)
+                if self._is_hidden(known, event, is_crowded):
+                    continue
             after, found = on_event(state, event, at_ms)
             if found:
                 self._judge(known, found, (at_ms, event.event_id), made)
-                due_ms = 0
-            if after is not state:
-                state = after
-                due_ms = 0
-            if not due_ms:
-                wake_ms = None if state is None else wake_at_ms(state)
-                due_ms = END_MS if wake_ms is None else wake_ms
-                if name in self._waiting:
-                    due_ms = min(due_ms, self._released_ms(name))
-        if due_ms < END_MS and due_ms <= until_ms:
+            elif after is state:
+                continue
+            state = after
+            due_ms = self._due_ms(known, state)
+        if due_ms <= until_ms:
             state, due_ms = self._pass(known, state, due_ms, until_ms, made)
-        if state is None:
-            self._states.pop(name, None)
-        else:
-            self._states[name] = state
-        if due_ms == END_MS:
-            self._deadlines.pop(name, None)
-            self._forgetting.discard(name)
-            return
-        self._deadlines[name] = due_ms
-        if name in self._waiting or known.decides(state):
-            self._forgetting.discard(name)
-        else:
-            self._forgetting.add(name)
+        if due_ms == END_MS and state is not None:
+            state, due_ms = self._forgotten(known, state, until_ms)
+        if state is not before:
+            self._is_changed = True
+            if state is None:
+                del self._states[name]
+            else:
+                self._states[name] = state
+        if due_ms != self._deadlines.get(name, END_MS):
+            self._is_changed = True
+            if due_ms == END_MS:
+                del self._deadlines[name]
+            else:
+                self._deadlines[name] = due_ms
+
+    def _due_ms(self, known: Known, state: Any) -> int:
+        """When the detector decides something, or something of it that waits is decided."""
+        due_ms = END_MS
+        if state is not None and known.decides(state):
+            wake_ms = known.wake_at_ms(state)
+            if wake_ms is not None:
+                due_ms = wake_ms
+        waiting = self._waiting.get(known.name)
+        return min([due_ms, *[each.until_ms for each in waiting]]) if waiting else due_ms
 
     def _pass(
         self, known: Known, state: Any, due_ms: int, until_ms: int, made: list[Finding]
@@ -311,22 +310,26 @@ class LiveDetectors:
         while due_ms <= until_ms:
             if name in self._waiting:
                 self._release(known, due_ms, made)
-            next_ms = END_MS
             if state is not None:
                 state, found = known.on_time(state, due_ms)
                 if found:
                     self._judge(known, found, (due_ms, LAST_ID), made)
-                wake_ms = None if state is None else known.wake_at_ms(state)
-                if wake_ms is not None:
-                    next_ms = wake_ms
-            if name in self._waiting:
-                next_ms = min(next_ms, self._released_ms(name))
+            next_ms = self._due_ms(known, state)
             if next_ms <= due_ms:
                 raise StandsStillError
-            if due_ms > self.passed_ms and due_ms < END_MS:
-                self.passed_ms = due_ms
+            self.passed_ms = max(self.passed_ms, due_ms)
             due_ms = next_ms
         return state, due_ms
+
+    def _forgotten(self, known: Known, state: Any, now_ms: int) -> tuple[Any, int]:
+        """What is left of a state that decides nothing, and when to look at it again."""
+        wake_ms = known.wake_at_ms(state)
+        if wake_ms is not None and wake_ms <= now_ms:
+            state, _ = known.on_time(state, now_ms)
+            wake_ms = None if state is None else known.wake_at_ms(state)
+            if wake_ms is not None and wake_ms <= now_ms:
+                raise StandsStillError
+        return state, END_MS if wake_ms is None else wake_ms + FORGOTTEN_AFTER_MS
 
     def _judge(
         self, known: Known, found: Sequence[Finding | Verdict], at: Order, made: list[Finding]
@@ -343,6 +346,7 @@ class LiveDetectors:
             until_ms = judge.waits_until_ms(finding)
             waiting = self._waiting.get(known.name, ())
             if until_ms > at[0] and len(waiting) < HELD_MAX:
+                self._is_changed = True
                 self._waiting[known.name] = (*waiting, Waiting(finding, until_ms))
             else:
                 made.append(finding)
@@ -351,6 +355,7 @@ class LiveDetectors:
         """Decide the findings that have waited long enough."""
         judge = known.judge
         assert judge is not None
+        self._is_changed = True
         waiting = self._waiting.pop(known.name)
         left = tuple([each for each in waiting if each.until_ms > now_ms])
         if left:
@@ -361,19 +366,21 @@ class LiveDetectors:
                 if judge.cover(each.finding, seen) is None:
                     made.append(each.finding)
 
-    def _released_ms(self, name: str) -> int:
-        return min([each.until_ms for each in self._waiting[name]])
-
-    def _is_hidden(self, known: Known, event: SessionEvent, before: SessionEvent | None) -> bool:
-        """Whether an exclusion hides this event; `before` is what the detector came across last."""
+    def _is_crowded(self, known: Known, events: Sequence[SessionEvent]) -> bool:
+        """Whether something came so soon before one of the events that it may hide it."""
         judge = known.judge
         assert judge is not None
-        from_ms = event.at_ms - judge.hides_after_ms
-        if before is not None:
-            is_near = before.at_ms >= from_ms
-        else:
-            is_near = bool(self._evidence) and self._evidence[-1].at_ms >= from_ms
-        if not is_near:
+        after_ms = judge.hides_after_ms
+        evidence = self._evidence
+        if evidence and events[0].at_ms - evidence[-1].at_ms <= after_ms:
+            return True
+        return any(later.at_ms - one.at_ms <= after_ms for one, later in pairwise(events))
+
+    def _is_hidden(self, known: Known, event: SessionEvent, is_crowded: bool) -> bool:
+        """Whether an exclusion hides this event."""
+        judge = known.judge
+        assert judge is not None
+        if not is_crowded:
             return judge.hider(event, ()) is not None
         seen = self._all_seen()
         return judge.hider(event, seen[: bisect_left(seen, event.order, key=_order)]) is not None
@@ -414,10 +421,10 @@ class LiveDetectors:
             else:
                 ids = {event.event_id for event in recent}
                 evidence += [each for each in self._all_seen() if each.event_id in ids]
-        self._recent, self._seen = (), None
-        if evidence or self._evidence:
-            self._is_changed = True
-            self._evidence = evidence[-EVIDENCE_MAX:]
+        elif len(evidence) == len(self._evidence):
+            return
+        self._is_changed = True
+        self._evidence = evidence[-EVIDENCE_MAX:]
 
     def _state_of(self, known: Known) -> Any:
         state = self._states.get(known.name)
@@ -427,6 +434,8 @@ class LiveDetectors:
             except msgspec.MsgspecError:
                 # Of another version: it begins anew.
                 self.failures += 1
+                self._is_changed = True
+                del self._states[known.name]
                 return None
         return state
 
@@ -437,5 +446,4 @@ class LiveDetectors:
             self._failed.add(name)
         self._states.pop(name, None)
         self._deadlines.pop(name, None)
-        self._forgetting.discard(name)
         self._waiting.pop(name, None)

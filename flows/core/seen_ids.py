@@ -7,23 +7,25 @@ its oldest ids: a repetition that comes so late counts again.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from sys import byteorder
 
 from flows.core.session_event import SessionEvent
 
 ID_BYTES = 8
 IDS_MAX = 20_000
-# Above this many ids at once a set is quicker than searching for each.
-SEARCHES_MAX = 16
+# Above so many known ids, searching for a few new ones is quicker than looking at all.
+LOOKED_AT_MAX, SEARCHES_MAX = 200, 16
 
 
-def folded_ids(event_ids: Sequence[str]) -> list[bytes]:
-    """The 8 bytes of each id; all of them are UUIDs in their usual form."""
+def folded_ids(event_ids: Sequence[str]) -> memoryview:
+    """The 8 bytes of each id, as a number; all ids are UUIDs in their usual form."""
     data = bytes.fromhex("".join(event_ids).replace("-", ""))
     whole = int.from_bytes(data)
     # In each 16 bytes the last 8 are now the exclusive or of both halves.
     folded = (whole ^ whole >> 64).to_bytes(len(data))
-    return [folded[at : at + ID_BYTES] for at in range(ID_BYTES, len(data), 2 * ID_BYTES)]
+    return memoryview(folded).cast("Q")[1::2]
 
 
 def new_events(seen: bytes, events: Sequence[SessionEvent]) -> tuple[bytes, Sequence[SessionEvent]]:
@@ -33,20 +35,20 @@ def new_events(seen: bytes, events: Sequence[SessionEvent]) -> tuple[bytes, Sequ
     """
     ids = folded_ids([event.event_id for event in events])
     distinct = set(ids)
-    if len(ids) > SEARCHES_MAX:
-        repeated = distinct & {seen[at : at + ID_BYTES] for at in range(0, len(seen), ID_BYTES)}
+    if len(seen) <= LOOKED_AT_MAX * ID_BYTES or len(ids) > SEARCHES_MAX:
+        repeated = distinct.intersection(memoryview(seen).cast("Q"))
     else:
-        repeated = {one for one in distinct if one in seen and _contains(seen, one)}
+        repeated = {one for one in distinct if _contains(seen, one.to_bytes(ID_BYTES, byteorder))}
     if not repeated and len(distinct) == len(ids):
-        return (seen + b"".join(ids))[-IDS_MAX * ID_BYTES :], events
-    added: list[bytes] = []
+        return (seen + ids.tobytes())[-IDS_MAX * ID_BYTES :], events
+    added: list[int] = []
     fresh: list[SessionEvent] = []
     for one, event in zip(ids, events, strict=True):
         if one not in repeated:
             repeated.add(one)
             added.append(one)
             fresh.append(event)
-    return (seen + b"".join(added))[-IDS_MAX * ID_BYTES :], fresh
+    return (seen + array("Q", added).tobytes())[-IDS_MAX * ID_BYTES :], fresh
 
 
 def _contains(seen: bytes, one: bytes) -> bool:

@@ -9,7 +9,12 @@ Pages, visitors and devices repeat from event to event; equal ones may be one sh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
+
 import msgspec
+
+_order = attrgetter("at_ms", "event_id")
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -196,6 +201,16 @@ class SessionEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def order(self) -> tuple[int, str]:
         """The order in which a session's events happened."""
         return self.at_ms, self.event_id
+
+
+def sorted_events(events: Sequence[SessionEvent]) -> Sequence[SessionEvent]:
+    """These events by `SessionEvent.order`; most come in it."""
+    before_ms = -1
+    for event in events:
+        if event.at_ms <= before_ms:
+            return sorted(events, key=_order)
+        before_ms = event.at_ms
+    return events
 
 
 class SessionBatch(msgspec.Struct, frozen=True, gc=False):

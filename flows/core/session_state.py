@@ -19,8 +19,8 @@ from flows.core.sessionizer import SessionTotals
 class SessionState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One session.
 
-    `held` are events that wait to be shown to the detectors, by batch. The mark is where the
-    visitor's time stands: what is not after `(mark_at_ms, mark_event_id)` is late. `paced_at_ms`
+    `held` are events that wait to be shown to the detectors, by batch. `mark_ms` is where the
+    visitor's time stands: what is not after it is late. `paced_at_ms`
     and `paced_received_at_ms` are those of the last event shown: from there the visitor's time goes
     on at the pace of the processing clock. `row_at_ms` is when the last row was written.
     `late_count`, `repeated_count` and `failure_count` only grow: what a step added is the
@@ -38,8 +38,7 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     wake_at_ms: int
     found: InsightCounts = InsightCounts()
     held: tuple[HeldBatch, ...] = ()
-    mark_at_ms: int = 0
-    mark_event_id: str = ""
+    mark_ms: int = 0
     paced_at_ms: int = 0
     paced_received_at_ms: int = 0
     memory: DetectorMemory = NOTHING

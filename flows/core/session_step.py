@@ -7,14 +7,15 @@ order, and the new state. What is done when, and why, is told by `flows.core.beh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from operator import attrgetter
 
 from flows.core.detector_memory import NOTHING, DetectorMemory
 from flows.core.experience import InsightCounts
-from flows.core.held_events import HeldBatch, Order, split
+from flows.core.held_events import HeldBatch, split
 from flows.core.insight import Finding, Insight, insight_of
-from flows.core.live_detectors import LAST_ID, DetectorSet, Known, LiveDetectors
-from flows.core.session_event import SessionBatch, SessionEvent
+from flows.core.live_detectors import DetectorSet, Known, LiveDetectors
+from flows.core.session_event import SessionBatch, SessionEvent, sorted_events
 from flows.core.session_row import SessionRow
 from flows.core.session_run import END_MS
 from flows.core.session_state import SessionState
@@ -23,14 +24,13 @@ from flows.core.sessionizer import SessionTotals, add_batch, session_row
 IDLE_MS = 1_800_000  # Source: sessions.md, section 1.
 LATENESS_MS = 3_600_000  # Source: design.md, section 5, allowed lateness.
 ROW_EVERY_MS = 10_000
-ROW_WITHIN_MS = 15_000  # Of an earlier row, if nothing else wakes the session before.
-SHOWN_EVERY_MS = 1_000  # What is due within the same second is done at its end, together.
-DECIDED_EVERY_MS = 2_000  # Deadlines of a visitor who does nothing more.
+LINGER_MS = 5_000  # What is due waits so long for the next batch, to be done together with it.
 HELD_MAX = 5_000  # Events; beyond it the oldest are shown at once.
 PREVIEWED_MAX = 16
 
 BehaviourOutput = SessionRow | Insight
 
+_time = attrgetter("at_ms")
 _in_order = attrgetter("at_ms", "event_id")
 
 
@@ -48,8 +48,7 @@ class SessionStep:
         "_is_changed",
         "_is_closed",
         "_late_count",
-        "_mark",
-        "_now_ms",
+        "_mark_ms",
         "_outputs",
         "_paced",
         "_previewed",
@@ -77,7 +76,6 @@ class SessionStep:
         self._currency = currency
         self._set = detectors
         self._outputs = outputs
-        self._now_ms = 0  # The processing clock at which what is done now was due.
         self._before = state
         self._detectors: LiveDetectors | None = None  # Made when there is something for them.
         self.is_forgotten = False
@@ -85,7 +83,7 @@ class SessionStep:
             self._totals: SessionTotals | None = None
             self._found = InsightCounts()
             self._held: list[HeldBatch] = []
-            self._mark = (0, "")
+            self._mark_ms = 0
             self._paced = (0, 0)
             self._deadline_ms = END_MS
             self._received_at_ms = self._revision = self._row_at_ms = self._wake_at_ms = 0
@@ -97,9 +95,9 @@ class SessionStep:
             self._totals = state.totals
             self._found = state.found
             self._held = list(state.held)
-            self._mark = (state.mark_at_ms, state.mark_event_id)
+            self._mark_ms = state.mark_ms
             self._paced = (state.paced_at_ms, state.paced_received_at_ms)
-            self._deadline_ms = self._set.next_ms(state.memory.deadlines, state.memory.forgetting)
+            self._deadline_ms = self._set.next_ms(state.memory.deadlines)
             self._received_at_ms = state.received_at_ms
             self._revision = state.revision
             self._row_at_ms = state.row_at_ms
@@ -114,125 +112,124 @@ class SessionStep:
 
     def add(self, batch: SessionBatch, events: Sequence[SessionEvent], now_ms: int) -> None:
         """Take events that are new; `now_ms` is the clock at which they come."""
-        self._now_ms = now_ms
+        events = sorted_events(events)
         self._totals = add_batch(self._totals, batch, events)
         self._is_changed = True
         self._is_closed = False
         # What was received long before the clock (by a gateway whose own clock is behind) must not
         # be over and forgotten at once: its next batch would begin the session anew.
-        received_ms = max(batch.received_at_ms, self._now_ms - IDLE_MS)
+        received_ms = max(batch.received_at_ms, now_ms - IDLE_MS)
         self._received_at_ms = max(self._received_at_ms, received_ms)
         self._retain_days = max(self._retain_days, batch.retain_days)
         kinds = self._set.kinds
         taken = [event for event in events if event.kind in kinds]
         if not taken:
             return
-        mark = self._mark
-        kept = [event for event in taken if (event.at_ms, event.event_id) > mark]
-        self._late_count += len(taken) - len(kept)
-        if not kept:
-            return
-        self._held.append(HeldBatch(kept))
+        mark_ms = self._mark_ms
+        if taken[0].at_ms <= mark_ms:
+            kept = [event for event in taken if event.at_ms > mark_ms]
+            self._late_count += len(taken) - len(kept)
+            taken = kept
+            if not taken:
+                return
+        self._held.append(HeldBatch(taken))
         over = sum([held.size for held in self._held]) - HELD_MAX
         if over > 0:
-            orders = sorted([event.order for held in self._held for event in held.events])
-            self._show(orders[over - 1])
+            times = sorted([event.at_ms for held in self._held for event in held.events])
+            self._advance(times[over - 1], 0)
 
     def run(self, now_ms: int) -> None:
-        """Do all that is due at or before `now_ms`, in order."""
-        while True:
-            shown_ms = self._shown_at_ms()
-            decided_ms = self._decided_at_ms()
-            ended_ms = self._received_at_ms + (LATENESS_MS if self._is_closed else IDLE_MS) + 1
-            due_ms = min(shown_ms, decided_ms, ended_ms)
-            if self._is_changed:
-                row_ms = self._written_at_ms()
-                if row_ms < max(due_ms, self._now_ms):
-                    if row_ms > now_ms:
-                        self._wake_at_ms = row_ms
-                        return
-                    self._now_ms = row_ms
-                    self._write_row()
-                    continue
-            if due_ms > now_ms:
-                self._wake_at_ms = due_ms
-                return
-            self._now_ms = max(self._now_ms, due_ms)
-            if due_ms == shown_ms:
-                self._show_due(due_ms)
-            elif due_ms == decided_ms:
-                self._decide(due_ms)
-            elif self._is_closed:
-                self.is_forgotten = True
-                return
+        """Do what timers do up to `now_ms`, each at its own time."""
+        while self._wake_at_ms <= now_ms and not self.is_forgotten:
+            self._wake(self._wake_at_ms)
+
+    def _wake(self, now_ms: int) -> None:
+        if now_ms <= self._ended_ms():
+            if self._due_ms() + LINGER_MS <= now_ms:
+                self._go_on(now_ms)
+        elif self._is_closed:
+            self.is_forgotten = True
+            return
+        else:
+            self._close(now_ms)
+        self._settle(now_ms)
+
+    def do_due(self, now_ms: int) -> None:
+        """Do all that is due at or before `now_ms`, when a batch was added."""
+        self._go_on(now_ms)
+        self._settle(now_ms)
+
+    def _settle(self, now_ms: int) -> None:
+        """Write a row if one may be written, and tell when to wake."""
+        due_ms = self._due_ms()
+        if self._is_changed:
+            row_ms = self._row_at_ms + ROW_EVERY_MS if self._revision else now_ms
+            if row_ms <= now_ms:
+                self._write_row(now_ms)
             else:
-                self._close()
+                due_ms = min(due_ms, row_ms)
+        self._wake_at_ms = min(self._ended_ms() + 1, due_ms + LINGER_MS)
 
-    def _written_at_ms(self) -> int:
-        """When a row is written of what has changed."""
-        # A change after a quiet time is told at once, a later one with what else is done then.
-        now_ms, before_ms = self._now_ms, self._row_at_ms
-        if not self._revision or now_ms >= before_ms + ROW_EVERY_MS:
-            return now_ms
-        return _end_of(SHOWN_EVERY_MS, before_ms + ROW_WITHIN_MS)
+    def _ended_ms(self) -> int:
+        """The last moment at which the session is open, or closed and remembered."""
+        return self._received_at_ms + (LATENESS_MS if self._is_closed else IDLE_MS)
 
-    def _shown_at_ms(self) -> int:
-        """When the next held event is shown."""
-        if not self._held:
-            return END_MS
-        first_ms = min([batch.received_at_ms for batch in self._held])
-        return _end_of(SHOWN_EVERY_MS, first_ms + self._hold_ms + 1)
-
-    def _decided_at_ms(self) -> int:
-        """When the next deadline is decided if nothing more comes."""
-        deadline_ms = self._deadline_ms
-        if deadline_ms == END_MS:
-            return END_MS
+    def _due_ms(self) -> int:
+        """When the next event is to be shown, or the next deadline decided."""
+        due_ms, deadline_ms = END_MS, self._deadline_ms
+        wait_ms = self._hold_ms + 1
         for batch in self._held:
+            due_ms = min(due_ms, batch.received_at_ms + wait_ms)
             if batch.first_ms <= deadline_ms:
-                return END_MS  # Events up to it are known, and shown first.
+                deadline_ms = END_MS  # Events up to it are known, and shown first.
+        if deadline_ms != END_MS:
+            at_ms, received_at_ms = self._paced
+            due_ms = min(due_ms, received_at_ms + wait_ms + max(0, deadline_ms - at_ms))
+        return due_ms
+
+    def _go_on(self, now_ms: int) -> None:
+        """Show what has waited for its hold, decide what is due by the clock."""
+        received_ms = now_ms - self._hold_ms - 1
+        last_ms = 0
+        for batch in self._held:
+            if batch.received_at_ms <= received_ms and batch.last_ms > last_ms:
+                last_ms = batch.last_ms
+        self._advance(last_ms, received_ms)
+
+    def _advance(self, last_ms: int, received_ms: int) -> None:
+        """Show the held events up to `last_ms`, if any, and decide what is due then.
+
+        From the last event on, time passes as it does for what is received at `received_ms`; not up
+        to the next held event.
+        """
+        shown: Sequence[SessionEvent] = ()
+        if last_ms:
+            shown, self._held = split(self._held, last_ms)
+            self._mark_ms = last_ms
+            self._paced = (last_ms, shown[-1].received_at_ms)
         at_ms, received_at_ms = self._paced
-        quiet_ms = self._hold_ms + 1 + max(0, deadline_ms - at_ms)
-        return _end_of(DECIDED_EVERY_MS, received_at_ms + quiet_ms)
-
-    def _show_due(self, due_ms: int) -> None:
-        last_ms = due_ms - self._hold_ms - 1
-        self._show(max([held.last for held in self._held if held.received_at_ms <= last_ms]))
-
-    def _show(self, last: Order) -> None:
-        """Show the held events up to this one to the detectors."""
-        shown, self._held = split(self._held, last)
-        if not shown:
+        until_ms = at_ms + received_ms - received_at_ms
+        for batch in self._held:
+            until_ms = min(until_ms, batch.first_ms - 1)
+        if not shown and self._deadline_ms > until_ms:
             return
         detectors = self._detectors_now()
-        found = detectors.show(shown)
+        found = detectors.show(shown, until_ms)
         if found:
             self._tell(found)
         self._deadline_ms = detectors.next_ms
-        end = shown[-1]
-        self._mark = (end.at_ms, end.event_id)
-        self._paced = (end.at_ms, end.received_at_ms)
-
-    def _decide(self, due_ms: int) -> None:
-        """The next deadline has come, and nothing up to it is held; others may be due as well."""
-        detectors = self._detectors_now()
-        at_ms, received_at_ms = self._paced
-        until_ms = at_ms + due_ms - received_at_ms - self._hold_ms - 1
-        until_ms = min([until_ms, *[batch.first_ms - 1 for batch in self._held]])
-        self._tell(detectors.pass_until(max(self._deadline_ms, until_ms)))
-        self._deadline_ms = detectors.next_ms
         # What happened up to there can no longer be shown: time never goes back for a detector.
-        self._mark = max(self._mark, (detectors.passed_ms, LAST_ID))
+        self._mark_ms = max(self._mark_ms, detectors.passed_ms)
 
-    def _close(self) -> None:
+    def _close(self, now_ms: int) -> None:
         if self._held:
-            self._show(max([held.last for held in self._held]))
+            self._advance(max([held.last_ms for held in self._held]), 0)
         detectors = self._detectors_now()
         self._tell(detectors.pass_until(END_MS))
         detectors.clear()
         self._deadline_ms = END_MS
         self._is_closed = True
-        self._write_row()
+        self._write_row(now_ms)
 
     def _detectors_now(self) -> LiveDetectors:
         made = self._detectors
@@ -262,10 +259,10 @@ class SessionStep:
             )
             self._is_changed = True
 
-    def _write_row(self) -> None:
+    def _write_row(self, now_ms: int) -> None:
         assert self._totals is not None
         self._revision += 1
-        self._row_at_ms = self._now_ms
+        self._row_at_ms = now_ms
         self._is_changed = False
         self._outputs.append(
             session_row(
@@ -289,9 +286,10 @@ class SessionStep:
         totals = self._totals
         assert totals is not None
         trial = LiveDetectors(announced, self._detectors_now().memory)
-        for event in events:
-            trial.show((event,))
-            if event.kind != "click":
+        for _, moment in groupby(events, key=_time):
+            shown = list(moment)
+            trial.show(shown)
+            if all(event.kind != "click" for event in shown):
                 continue
             for finding in trial.open_episodes():
                 insight = insight_of(
@@ -311,8 +309,9 @@ class SessionStep:
         if not times:
             return False
         times.sort()
-        # What is remembered may be the beginning.
-        if self._memory_now().deadlines.get(known.name, 0) >= times[0]:
+        # What was shown before may be the beginning.
+        is_near = self._mark_ms + within_ms >= times[0]
+        if is_near and known.name in self._memory_now().deadlines:
             return True
         lasts = times[least - 1 :]
         return any(last - first <= within_ms for first, last in zip(times, lasts, strict=False))
@@ -325,7 +324,7 @@ class SessionStep:
         failures = 0 if before is None else before.failure_count
         if detectors is not None:
             failures += detectors.failures
-        mark, paced = self._mark, self._paced
+        paced = self._paced
         # In the order of the fields: names cost as much as the rest of it.
         return SessionState(
             self._totals,
@@ -339,8 +338,7 @@ class SessionStep:
             self._wake_at_ms,
             self._found,
             tuple(self._held),
-            mark[0],
-            mark[1],
+            self._mark_ms,
             paced[0],
             paced[1],
             self._memory_now(),
@@ -349,7 +347,3 @@ class SessionStep:
             failures,
             self._previewed,
         )
-
-
-def _end_of(every_ms: int, at_ms: int) -> int:
-    return -(-at_ms // every_ms) * every_ms

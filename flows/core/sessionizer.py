@@ -30,6 +30,7 @@ from flows.core.session_event import (
     SessionBatch,
     SessionEvent,
     Started,
+    sorted_events,
 )
 from flows.core.session_origin import Origins, add_origins, first_values, origin_of
 from flows.core.session_row import SessionRow
@@ -40,7 +41,7 @@ SUM_MAX = 2**63 - 1
 CURRENCIES_MAX = 8
 
 _PAGE_VIEW, _CLICK, _ERROR, _OTHER = 1, 2, 4, 8
-_COUNTED, _ACTIVE = 16, 32
+_UNCOUNTED, _ACTIVE = 16, 32
 _LOOKED_AT = {"page_view": _PAGE_VIEW, "click": _CLICK, "js_error": _ERROR}
 _LOOKED_AT |= {"unhandled_rejection": _ERROR}
 _LOOKED_AT |= dict.fromkeys(("scroll", "scroll_milestone", "page_exit"), _OTHER)
@@ -51,7 +52,7 @@ _ACTIVE_KINDS = {"page_view", "page_visible", "click", "dblclick", "context_menu
 _ACTIVE_KINDS |= {"custom_event"}
 _TRAITS: dict[str, int] = {
     kind.name: _LOOKED_AT.get(kind.name, 0)
-    | (_COUNTED if kind.category not in {"replay", "insight"} else 0)
+    | (_UNCOUNTED if kind.category in {"replay", "insight"} else 0)
     | (_ACTIVE if kind.category in _ACTIVE_CATEGORIES or kind.name in _ACTIVE_KINDS else 0)
     for kind in EVENT_KINDS
 }
@@ -132,23 +133,21 @@ def add_batch(
     if not events:
         assert totals is not None
         return totals
-    ordered = sorted(events, key=_in_order) if len(events) > 1 else events
+    ordered = sorted_events(events)
     first, last = ordered[0], ordered[-1]
-    counted = views = clicks = errors = depth = 0
+    views = clicks = errors = uncounted = depth = 0
     slots: set[int] = set()
-    first_view = last_view = user = None
-    visitor = device = None
+    first_view = last_view = visitor = device = None
+    is_known = False
+    traits_of = _TRAITS.get
     sources: list[SessionEvent] = []
     others: list[SessionEvent] = []
     for event in ordered:
         if event.visitor is not visitor or event.device is not device:
             visitor, device = event.visitor, event.device
             sources.append(event)
-        if visitor.user_id:
-            user = event
-        traits = _TRAITS.get(event.kind, _COUNTED)
-        if traits & _COUNTED:
-            counted += 1
+            is_known = is_known or visitor.user_id != ""
+        traits = traits_of(event.kind, 0)
         if traits & _ACTIVE:
             slots.add(event.at_ms // SLOT_MS)
         if traits & _PAGE_VIEW:
@@ -164,6 +163,16 @@ def add_batch(
                 depth = max(depth, event.body.percent)
             else:
                 others.append(event)
+        elif traits & _UNCOUNTED:
+            uncounted += 1
+    counted = len(ordered) - uncounted
+    view, leaving, user = (
+        (None, None, None) if totals is None else (totals.first_view, totals.last_view, totals.user)
+    )
+    if first_view is not None and last_view is not None:
+        view, leaving = _views(view, leaving, first_view, last_view)
+    if is_known:
+        user = _user(user, ordered)
     reason = last.body.reason if isinstance(last.body, Ended) else ""
     ending = Seen(last.at_ms, last.event_id, reason)
     origins = [origin_of(event, batch.place) for event in sources]
@@ -175,7 +184,11 @@ def add_batch(
             add_origins((), origins),
             ending,
             add_slots(None, slots),
-            None if first_view else first.page,
+            None if view else first.page,
+            view,
+            leaving,
+            None,
+            user,
         )
     else:
         is_first = _in_order(first) < _in_order(totals.origins[0])
@@ -192,35 +205,37 @@ def add_batch(
             add_origins(totals.origins, origins),
             max(totals.last, ending, key=_in_order),
             add_slots(totals.engaged, slots),
-            None if first_view or totals.first_view else page,
-            totals.first_view,
-            totals.last_view,
+            None if view else page,
+            view,
+            leaving,
             totals.start,
-            totals.user,
+            user,
             totals.conversion,
             totals.currency,
             totals.revenue,
         )
-    if first_view is not None and last_view is not None:
-        totals = _with_views(totals, first_view, last_view)
-    if user is not None and (totals.user is None or _in_order(user) > _in_order(totals.user)):
-        found = Seen(user.at_ms, user.event_id, user.visitor.user_id)
-        totals = msgspec.structs.replace(totals, user=found)
     for event in others:
         totals = _with_other(totals, event)
     return totals
 
 
-def _with_views(
-    totals: SessionTotals, first_event: SessionEvent, last_event: SessionEvent
-) -> SessionTotals:
-    """The totals with the first and last page_view of a batch."""
-    first, last = (View(e.at_ms, e.event_id, e.page) for e in (first_event, last_event))
-    if totals.first_view is not None:
-        first = min(totals.first_view, first, key=_in_order)
-        last = max(totals.last_view or totals.first_view, last, key=_in_order)
-    is_one = first.event_id == last.event_id
-    return msgspec.structs.replace(totals, first_view=first, last_view=None if is_one else last)
+def _views(
+    first: View | None, last: View | None, first_event: SessionEvent, last_event: SessionEvent
+) -> tuple[View, View | None]:
+    """The first view and the last other one, with the first and last page_view of a batch."""
+    entry = View(first_event.at_ms, first_event.event_id, first_event.page)
+    leaving = View(last_event.at_ms, last_event.event_id, last_event.page)
+    if first is not None:
+        entry = min(first, entry, key=_in_order)
+        leaving = max(last or first, leaving, key=_in_order)
+    return entry, None if entry.event_id == leaving.event_id else leaving
+
+
+def _user(known: Seen | None, ordered: Sequence[SessionEvent]) -> Seen | None:
+    """The last user told of, with the events of a batch of which one tells of one."""
+    event = next(event for event in reversed(ordered) if event.visitor.user_id)
+    found = Seen(event.at_ms, event.event_id, event.visitor.user_id)
+    return found if known is None else max(known, found, key=_in_order)
 
 
 def _with_other(totals: SessionTotals, event: SessionEvent) -> SessionTotals:

@@ -157,9 +157,7 @@ class Replayer:
         for arrival, batch, high_ms in zip(arrivals, batches, highs, strict=True):
             taken: dict[Any, _Way] = {}
             for way in ways:
-                for now_ms, before in self._clocks(way, arrival.clock_ms, high_ms):
-                    state, made = self._machine.on_event(before.state, batch, now_ms)
-                    after = before.with_(state, made)
+                for after in self._taken(way, batch, arrival.clock_ms, high_ms):
                     taken.setdefault(after.key, after)
             ways = list(taken.values())
             assert len(ways) <= OUTCOMES_MAX, f"{len(ways)} outcomes of {arrival.session_id}"
@@ -177,31 +175,22 @@ class Replayer:
             outcomes.append(way.outcome)
         return outcomes, settled_at_ms
 
-    def _clocks(self, way: _Way, low_ms: int, high_ms: int) -> list[tuple[int, _Way]]:
-        """The clocks at which a record may be taken, each with what has happened by then.
+    def _taken(self, way: _Way, batch: SessionBatch, low_ms: int, high_ms: int) -> list[_Way]:
+        """What may come of a batch that is taken at some clock between these two.
 
-        In between nothing happens: two clocks with the same timers behind them do not differ, but
-        in when the next row is due.
+        The further the clock, the more is done by then: where both ends agree, all between do.
         """
-        way = self._pass(way, low_ms)
-        found = [(low_ms, way)]
-        while way.state is not None:
-            due_ms = self._machine.wake_at_ms(way.state)
-            if due_ms is None or due_ms > high_ms:
-                break
-            way = self._pass(way, due_ms)
-            found.append((due_ms, way))
-        if high_ms > low_ms:
-            found.append((high_ms, way))
-        return found
-
-    def _pass(self, way: _Way, now_ms: int) -> _Way:
-        while way.state is not None:
-            due_ms = self._machine.wake_at_ms(way.state)
-            if due_ms is None or due_ms > now_ms:
-                break
-            way = way.with_(*self._machine.on_time(way.state, due_ms))
-        return way
+        ends = [
+            way.with_(*self._machine.on_event(way.state, batch, now_ms))
+            for now_ms in (low_ms, high_ms)
+        ]
+        if high_ms - low_ms <= 1 or ends[0].key == ends[1].key:
+            return ends
+        middle_ms = (low_ms + high_ms) // 2
+        return [
+            *self._taken(way, batch, low_ms, middle_ms),
+            *self._taken(way, batch, middle_ms, high_ms),
+        ]
 
 
 @dataclass(frozen=True)

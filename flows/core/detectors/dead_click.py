@@ -11,6 +11,7 @@ State is bounded: at most `PENDING_MAX` clicks wait at a time, a further one is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import msgspec
 
@@ -20,7 +21,6 @@ from flows.core.session_event import Click, SessionEvent
 from schemas.detection_settings import ByPath, DeadClickParams
 
 PENDING_MAX = 100
-HEARD_MS = 2_000  # An answer matters for a millisecond; forgetting each at once costs more.
 FOLDS_MAX = 50
 
 
@@ -80,6 +80,7 @@ class DeadClick:
         self._rule = rule
         self._ignored = ignored
         self._explain = explain
+        self._window_ms = max(each.observation_window_ms for each in self._params.all)
 
     def on_event(
         self, state: DeadState | None, event: SessionEvent, now_ms: int
@@ -108,32 +109,61 @@ class DeadClick:
             return min([click.decide_at_ms for click in state.pending])
         if state.folds:
             return max([fold.until_ms for fold in state.folds])
-        return state.heard_at_ms + HEARD_MS
+        return state.heard_at_ms
 
     def decides(self, state: DeadState) -> bool:
         """Whether a click waits: all else is only forgotten."""
         return bool(state.pending)
 
+    def needed(self, events: Sequence[SessionEvent], last_ms: int) -> Sequence[SessionEvent]:
+        """Clicks that nothing answers so far."""
+        clicks = [place for place, event in enumerate(events) if event.kind == "click"]
+        if len(clicks) > PENDING_MAX:
+            return events
+        return [events[place] for place in clicks if self._is_unanswered(events, place)]
+
+    def _is_unanswered(self, events: Sequence[SessionEvent], place: int) -> bool:
+        """Whether the click there is judged, and none of these events answers it."""
+        click = events[place]
+        at_ms = click.at_ms
+        params = self._params.of(click.page.path)
+        row, why = self._judged(click, params)
+        if why:
+            return False
+        expectation = ROWS[row]
+        while place and events[place - 1].at_ms == at_ms:
+            place -= 1
+        for event in islice(events, place, None):
+            after_ms = event.at_ms - at_ms
+            if after_ms > params.observation_window_ms:
+                break
+            if expectation.is_answered(event.kind, after_ms):
+                return False
+        return True
+
     def provisional(self, state: DeadState) -> Sequence[Finding]:
         """Nothing: a dead click is a point."""
         return ()
+
+    def _judged(self, event: SessionEvent, params: DeadClickParams) -> tuple[str, str]:
+        """The row by which a click is judged, or why it is not."""
+        click = event.body
+        if not isinstance(click, Click):
+            return "", "no_click"
+        if not click.is_left:
+            return "", "not_the_left_button"
+        if not params.enabled:
+            return "", "disabled"
+        if click.target.selector in self._ignored:
+            return "", "ignored_selector"
+        return self._rule(click)
 
     def _take(
         self, state: DeadState | None, event: SessionEvent, made: list[Finding | Verdict]
     ) -> DeadState | None:
         click, page = event.body, event.page
         params = self._params.of(page.path)
-        row, why = "", ""
-        if not isinstance(click, Click):
-            why = "no_click"
-        elif not click.is_left:
-            why = "not_the_left_button"
-        elif not params.enabled:
-            why = "disabled"
-        elif click.target.selector in self._ignored:
-            why = "ignored_selector"
-        else:
-            row, why = self._rule(click)
+        row, why = self._judged(event, params)
         state = state or DeadState()
         if not why and len(state.pending) >= PENDING_MAX:
             why = "too_many_clicks"
@@ -173,10 +203,9 @@ class DeadClick:
         left: list[PendingClick] = []
         for click in state.pending:
             expectation = ROWS[click.row]
-            limit_ms = expectation.within_ms.get(kind)
             after_ms = at_ms - click.at_ms
             # Those that are still here are within the observation window.
-            if kind not in expectation.answers or (limit_ms is not None and after_ms > limit_ms):
+            if not expectation.is_answered(kind, after_ms):
                 left.append(click)
             elif self._explain:
                 made.append(
@@ -198,7 +227,7 @@ class DeadClick:
         """What is left when all events until `now_ms` have come."""
         pending, folds = state.pending, state.folds
         if not pending and not folds:
-            return state if state.heard_at_ms + HEARD_MS > now_ms else None
+            return state if state.heard_at_ms > now_ms else None
         due = [click for click in pending if click.decide_at_ms <= now_ms]
         if due:
             due.sort(key=lambda click: (click.decide_at_ms, click.at_ms, click.event_id))

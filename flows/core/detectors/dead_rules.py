@@ -41,6 +41,10 @@ class Expectation:
     answers: frozenset[str]
     within_ms: Mapping[str, int]
 
+    def is_answered(self, kind: str, after_ms: int) -> bool:
+        """Whether an event of this kind answers, so long after the click."""
+        return kind in self.answers and after_ms <= self.within_ms.get(kind, after_ms)
+
 
 def _row(expected: str, reason: str, kinds: tuple[str, ...], **within_ms: int) -> Expectation:
     return Expectation(expected, reason, frozenset(kinds), within_ms)

@@ -32,7 +32,9 @@ class Detector(Protocol[State]):
     happened can matter any more.
 
     A detector may also have `decides(state) -> bool`: whether the next deadline may make a finding.
-    If not, what is forgotten then may be forgotten later. Without it, it may. And it may have an
+    If not, what is forgotten then may be forgotten later. Without it, it may. It may have
+    `needed(events, last_ms)`: of its events up to the end of a millisecond, in order, those that
+    matter where nothing was remembered before; the others may be left out. And it may have an
     `opening`: then its episodes are announced while they go on, and it tells when one can begin.
     """
 

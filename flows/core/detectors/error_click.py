@@ -87,6 +87,7 @@ class ErrorClick:
         self._params = params or ByPath(ErrorClickParams())
         self._ignored = ignored
         self._explain = explain
+        self._window_ms = max(each.error_window_ms for each in self._params.all)
 
     def on_event(
         self, state: ErrorState | None, event: SessionEvent, now_ms: int
@@ -125,6 +126,13 @@ class ErrorClick:
     def decides(self, state: ErrorState) -> bool:
         """Whether an error waits: clicks and folds are only forgotten."""
         return bool(state.waiting)
+
+    def needed(self, events: Sequence[SessionEvent], last_ms: int) -> Sequence[SessionEvent]:
+        """All if there is an error, else clicks that a later one may be blamed on."""
+        if any(event.kind != "click" for event in events):
+            return events
+        from_ms = last_ms - self._window_ms
+        return [event for event in events if event.at_ms > from_ms]
 
     def provisional(self, state: ErrorState) -> Sequence[Finding]:
         """Nothing: an error click is a point."""

@@ -107,6 +107,15 @@ class RageClick:
         """Whether a burst is open: clicks alone are only forgotten."""
         return any(page.burst is not None for page in state.pages)
 
+    def needed(self, events: Sequence[SessionEvent], last_ms: int) -> Sequence[SessionEvent]:
+        """All if they may open a burst, else those that later clicks may open one with."""
+        _, least, within_ms = self.opening
+        for one, last in zip(events, events[least - 1 :], strict=False):
+            if last.at_ms - one.at_ms <= within_ms:
+                return events
+        from_ms = last_ms - within_ms
+        return [event for event in events if event.at_ms > from_ms]
+
     def provisional(self, state: RageState) -> Sequence[Finding]:
         """The bursts that are open, as they are."""
         return [self._finding(page.burst) for page in state.pages if page.burst is not None]

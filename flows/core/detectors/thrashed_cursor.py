@@ -70,6 +70,8 @@ class ThrashedCursor:
         self._params = params or ByPath(ThrashedCursorParams())
         self._max_episode_ms = max_episode_ms
         self._explain = explain
+        self._gap_ms = max(each.max_gap_ms for each in self._params.all)
+        self._least_ms = min(each.min_duration_ms for each in self._params.all)
 
     def on_event(
         self, state: ThrashState | None, event: SessionEvent, now_ms: int
@@ -128,6 +130,31 @@ class ThrashedCursor:
     def decides(self, state: ThrashState) -> bool:
         """Whether an episode is open: moves alone are only forgotten."""
         return state.run is not None and state.run.episode is not None
+
+    def needed(self, events: Sequence[SessionEvent], last_ms: int) -> Sequence[SessionEvent]:
+        """Moves without a pause that last long enough, or may go on."""
+        needed: list[SessionEvent] = []
+        moves: list[SessionEvent] = []
+        began_ms = ended_ms = 0
+        for event in events:
+            body = event.body
+            if isinstance(body, PackedMoves):
+                first_ms, end_ms = body.first_ms, body.last_ms
+            elif isinstance(body, Moves) and body.positions:
+                first_ms, end_ms = body.positions[0][2], body.positions[-1][2]
+            else:
+                continue
+            at_ms = event.at_ms
+            if at_ms + first_ms - ended_ms > self._gap_ms:
+                if ended_ms - began_ms >= self._least_ms:
+                    needed += moves
+                moves = []
+                began_ms = at_ms + first_ms
+            moves.append(event)
+            ended_ms = max(ended_ms, at_ms + end_ms)
+        if ended_ms - began_ms >= self._least_ms or ended_ms + self._gap_ms > last_ms:
+            needed += moves
+        return needed
 
     def provisional(self, state: ThrashState) -> Sequence[Finding]:
         """The episode that is open, as it is."""

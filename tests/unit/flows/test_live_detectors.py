@@ -53,8 +53,8 @@ def found_in_pieces(
     for place, event in enumerate(taken):
         piece.append(event)
         next_ms = taken[place + 1].at_ms if place + 1 < len(taken) else END_MS
-        if next_ms != END_MS and chance.random() >= cuts:
-            continue
+        if next_ms == event.at_ms or (next_ms != END_MS and chance.random() >= cuts):
+            continue  # Those of one millisecond are shown together.
         live = LiveDetectors(ready, memory)
         made += live.show(piece)
         if next_ms > event.at_ms and chance.random() < 0.7:
