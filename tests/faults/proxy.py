@@ -124,6 +124,10 @@ class Lie(Enum):
     DISK_FULL = "the insert is not done, the answer is NOT_ENOUGH_SPACE"
 
 
+# The client library sends a request once more, and says nothing, if its connection breaks.
+SILENTLY_REPEATED = frozenset({Lie.DROP_ANSWER, Lie.LATE_ANSWER})
+
+
 class HttpRelay:
     """HTTP requests to ClickHouse. The next `lies` inserts meet a lie each, in order.
 
