@@ -22,7 +22,7 @@ from google.protobuf.message_factory import GetMessageClass
 from ingest_gateway.decode import SCAN_ABOVE_BYTES
 from schemas.clip import POSITIONS_MAX, clip_message, do_ids_fit
 from schemas.event_types import ERROR_TYPES
-from schemas.identifiers import clock_shift_ms
+from schemas.identifiers import clock_shift_ms, is_canonical_uuid
 from schemas.privacy import Scrubber, scrubber_of
 from schemas.records import PrivacyPolicy
 from schemas.text_fields import (
@@ -34,7 +34,7 @@ from schemas.text_fields import (
 )
 from schemas.v1.closed_pb2 import GlanceBatch, GlanceEvent
 from schemas.v1.common_pb2 import DeviceInfo, PageContext, TargetElement
-from schemas.v1.events_pb2 import Event, MouseMovePayload
+from schemas.v1.events_pb2 import DomMutationPayload, Event, MouseMovePayload
 from schemas.validate import LIMITS, PAYLOAD_CHECKS, PayloadCheck
 
 KNOWN_MAX = 8_192  # Values of one policy that are known by their bytes ...
@@ -42,6 +42,8 @@ KNOWN_BYTES_MAX = 1_024  # ... and how long one may be: longer ones seldom come 
 KNOWN_OVERHEAD_BYTES = 128  # Of an entry beside its value.
 ROOM_BYTES = 8 * 1024 * 1024  # For all values of all policies.
 POLICIES_MAX = 16
+# What SDKs say that a page did after a click. Source: events.md, section 4.
+MUTATION_KINDS = frozenset({"mutation", "selection", "focus", "dialog", "download"})
 
 _TARGET_FIELDS = next(field.fields for field in PAYLOAD_FIELDS["click"] if field.name == "target")
 _PAYLOADS = {field.name: field for field in Event.DESCRIPTOR.oneofs_by_name["payload"].fields}
@@ -128,12 +130,22 @@ class Screen:
             return lambda click: targets[click.target]
         if name == "mouse_move":
             return _has_few_positions
+        if name == "dom_mutation":
+            return self._is_clean_mutation
         if _GLANCED[name].message_type is not None:
             return PAYLOAD_CHECKS.get(name, _is_always_clean)
         kind = cast(Any, GetMessageClass(cast(Any, _PAYLOADS[name].message_type)))
         fields = PAYLOAD_FIELDS.get(name, ())
         look = _looks_clean(kind, fields, self._scrubber, PAYLOAD_CHECKS.get(name))
         return _Memo(look).__getitem__ if name in REPEATING_PAYLOADS else look
+
+    def _is_clean_mutation(self, mutation: DomMutationPayload) -> bool:
+        is_usual = MUTATION_KINDS.issuperset(mutation.kinds) and (
+            is_canonical_uuid(mutation.click_event_id) or not mutation.click_event_id
+        )
+        return (is_usual and len(mutation.kinds) <= len(MUTATION_KINDS)) or _is_clean(
+            mutation, PAYLOAD_FIELDS["dom_mutation"], self._scrubber
+        )
 
 
 class _Room:

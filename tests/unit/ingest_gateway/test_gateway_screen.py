@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from ingest_gateway.errors import RefusedError
 from ingest_gateway.judge import Project, judge
 from ingest_gateway.request import BodyForm
 from ingest_gateway.screen import Screen, Screened
-from schemas.event_types import ERROR_TYPES, EVENT_KINDS
+from schemas.event_types import ERROR_TYPES, EVENT_KINDS, NUMBER_BY_NAME
 from schemas.v1.closed_pb2 import (
     ClosedClick,
     ClosedEvent,
@@ -43,7 +44,7 @@ def look(body: bytes, document: dict[str, object] | None = None) -> Screened | N
 def fill(event: Event, chance: random.Random) -> None:
     """Change something in an event."""
     text = chance.choice(TEXTS)
-    match chance.randrange(12):
+    match chance.randrange(14):
         case 0:
             event.page.title = text
         case 1:
@@ -67,6 +68,12 @@ def fill(event: Event, chance: random.Random) -> None:
         case 10:
             event.scroll.scroll_depth_percent = chance.choice((0, 100, 101))
             event.event_type = 30
+        case 11 | 12:
+            event.dom_mutation.kinds.extend(
+                chance.choices(("mutation", "dialog", text), k=chance.choice((0, 1, 60)))
+            )
+            event.dom_mutation.click_event_id = chance.choice(("", str(uuid4()), "a\0", text))
+            event.event_type = NUMBER_BY_NAME["dom_mutation"]
         case _:
             event.js_error.message = text
             event.event_type = 60
