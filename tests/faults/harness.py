@@ -25,6 +25,7 @@ from tests.faults.visits import VisitMaker
 
 CLIENTS = 6
 GIVE_UP_S = 100.0
+TAIL_CHARS = 4_000  # Of each log, where a fault failed without a verdict.
 # Bounds of resident memory: four times what a process has at rest, whatever is away.
 MEMORY_BYTES_MAX = {
     "gateway": 250 << 20,
@@ -302,7 +303,7 @@ def _recent(fault: Fault, process: Kept) -> list[dict[str, Any]]:
 def _tails(fault: Fault) -> list[str]:
     """The last lines of our processes, for an error text."""
     return [
-        f"{process.name}: ... {process.text_since(fault.mark(process))[-700:]}"
+        f"{process.name}: ... {process.text_since(fault.mark(process))[-TAIL_CHARS:]}"
         for process in fault.site.ours
     ]
 
