@@ -11,6 +11,7 @@ their place among the distinct ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class BlockBuilder:
     ) -> None:
         """Fewer records than `records_min` are read one by one."""
         self._rows = RowBuilder(parse_agent, find_place)
-        self._payload_columns = PayloadColumns()
+        self._payload_columns = PayloadColumns(self._rows.read)
         self._records_min = records_min
 
     def build(self, polled: Sequence[PolledBatch]) -> list[EnrichedChunk]:
@@ -68,10 +69,9 @@ class BlockBuilder:
         if len(values) >= self._records_min:
             found = read_columns(values)
             if found is not None:
-                try:
+                # Damage in a payload is found, and put aside, record by record.
+                with suppress(Exception):
                     return self._chunks(polled, found)
-                except Exception:  # Damage in a payload: found, and put aside, record by record.
-                    found = None
             if len(polled) > 1:
                 return [chunk for part in polled for chunk in self.build([part])]
         return [self._rows.build(part) for part in polled]
@@ -106,9 +106,7 @@ class BlockBuilder:
         if starts is not None:
             page_of = _declare(facts, page_of, starts)
         columns: dict[str, pa.Array] = {
-            "event_id": raw.texts["event_id"]
-            if raw.are_ids_as_sent
-            else pa.array(raw.event_ids, _TEXT),
+            "event_id": raw.texts["event_id"],
             "event_type": _type_names(raw.event_types),
             "timestamp": pa.array(raw.at_ms).view(COLUMN_TYPES["timestamp"]),
             "payload": payloads,

@@ -19,7 +19,7 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 
 from flows.core.enrich import AgentParser, PlaceFinder
-from flows.core.event_columns import NO_ROWS, Columns, Shared
+from flows.core.event_columns import Columns, Shared, no_rows
 from flows.core.event_facts import (
     TIME_MS_END,
     PageFacts,
@@ -126,7 +126,7 @@ def block_table(chunks: Sequence[EnrichedChunk]) -> pa.Table:
     tables = [block.slice(first, end - first) for block, first, end in parts]
     if len(tables) == 1:
         return tables[0]
-    return pa.concat_tables(tables or [NO_ROWS]).unify_dictionaries().combine_chunks()
+    return pa.concat_tables(tables or [no_rows()]).unify_dictionaries().combine_chunks()
 
 
 @dataclass(slots=True)

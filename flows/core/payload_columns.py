@@ -10,7 +10,7 @@ Raises for bytes that are no such payload; whoever reads them one by one learns 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +24,7 @@ from flows.core.payloads import (
     CELLS,
     DIRECTIONS,
     Known,
-    payload_readers,
+    Reader,
     read_target,
     short_float_text,
 )
@@ -44,8 +44,9 @@ _SCROLL_NUMBERS = ("page_height", "scroll_depth_percent", "scroll_depth_px", "sc
 class PayloadColumns:
     """Reads payloads of any member. Not for use by several threads at once."""
 
-    def __init__(self) -> None:
-        self._one_by_one = payload_readers()
+    def __init__(self, one_by_one: Mapping[str, Reader]) -> None:
+        """`one_by_one` reads single payloads, by member."""
+        self._one_by_one = one_by_one
         self._targets = Known(read_target)
         self._together: dict[str, Callable[[pa.Array], Read]] = {
             "mouse_move": lambda values: (mouse_moves_json(values), ()),
@@ -68,7 +69,7 @@ class PayloadColumns:
         return texts, list(zip(*(cells for _, cells in found if cells is not None), strict=True))
 
     def _clicks(self, values: pa.Array) -> Read:
-        clicks = CLICKS.read(values)
+        clicks = _CLICKS.read(values)
         if clicks is None:
             return self._apart("click", values)
         position, target = clicks.column("position"), clicks.column("target")
@@ -122,7 +123,7 @@ class PayloadColumns:
         )
 
     def _scrolls(self, values: pa.Array) -> Read:
-        scrolls = SCROLLS.read(values)
+        scrolls = _SCROLLS.read(values)
         return self._apart("scroll", values) if scrolls is None else _written_scrolls(scrolls)
 
 
@@ -152,5 +153,5 @@ def _names(column: pa.Array, names: dict[int, str]) -> pa.Array:
     return pa.array(texts, _TEXT).take(pa.array(number_of))
 
 
-CLICKS = PlainReader(cast(Descriptor, ClosedClick.DESCRIPTOR))
-SCROLLS = PlainReader(cast(Descriptor, ScrollPayload.DESCRIPTOR))
+_CLICKS = PlainReader(cast(Descriptor, ClosedClick.DESCRIPTOR))
+_SCROLLS = PlainReader(cast(Descriptor, ScrollPayload.DESCRIPTOR))

@@ -62,17 +62,12 @@ class RawColumns:
     event_counts: Sequence[int]  # As stamped by the gateway; 0 if it did not.
     retain_days: Sequence[int]
     first_rows: Numbers  # The first event of each record, and where the last one ends.
-    event_ids: Sequence[str]  # To store; `are_ids_as_sent` if that is what `texts` hold.
-    are_ids_as_sent: bool
+    event_ids: Sequence[str]  # To store, as are those of `texts`.
     event_types: Numbers
     at_ms: Numbers  # To store: by the server's clock.
     texts: Mapping[str, pa.Array]
     customs: pa.Array
     payloads: Mapping[str, pa.Array]
-
-    def per_event(self, values: Numbers) -> Numbers:
-        """A value of each record, for each of its events."""
-        return np.repeat(values, np.diff(self.first_rows))
 
 
 def read_columns(values: Sequence[bytes]) -> RawColumns | None:
@@ -110,12 +105,12 @@ def _checked(
     at_ms = _times(stamps, events, received_at_ms, sizes)
     texts = {name: events[name] for name in _TEXTS}
     texts["user_id"] = texts["user_id"].fill_null("")
-    sent_ids: list[str] = texts["event_id"].to_pylist()
-    are_ids_as_sent = are_canonical_uuids(sent_ids)
-    event_ids: list[str] | None = sent_ids
-    if not are_ids_as_sent:
+    event_ids: list[str] | None = texts["event_id"].to_pylist()
+    assert event_ids is not None
+    if not are_canonical_uuids(event_ids):
         projects, sessions = texts_of["project_id"], texts_of["session_id"]
-        event_ids = _event_ids(sent_ids, texts["session_id"], projects, sessions, sizes)
+        event_ids = _event_ids(event_ids, texts["session_id"], projects, sessions, sizes)
+        texts["event_id"] = pa.array(event_ids or (), pa.string())
     if at_ms is None or event_ids is None:
         return None
     return RawColumns(
@@ -129,7 +124,6 @@ def _checked(
         retain_days=retain_days.tolist(),
         first_rows=first_rows,
         event_ids=event_ids,
-        are_ids_as_sent=are_ids_as_sent,
         event_types=numbers_of(events["event_type"]),
         at_ms=at_ms,
         texts=texts,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from flows.core.event_columns import NO_ROWS
+from flows.core.event_columns import no_rows
 from flows.core.event_rows import EnrichedChunk, Refusal, minute_of
 from schemas.log import PolledBatch
 from schemas.reasons import Stage
@@ -41,7 +41,7 @@ def refusal_chunk(polled: PolledBatch) -> EnrichedChunk:
         partition=polled.partition,
         first_offset=polled.offsets[0],
         last_offset=polled.offsets[-1],
-        block=NO_ROWS,
+        block=no_rows(),
         event_ids=(),
         records=(),
         page_views=(),

@@ -119,6 +119,11 @@ class Storage:
         found = self.databases
         assert Worker(found.database_url, found.clickhouse_url, found.redis_url).run_once()
 
+    def be_passed(self) -> None:
+        """Stand still for so long that an erasure passes."""
+        self.end_session()
+        self.work()
+
     def order(self, project_id: str, user: str) -> None:
         """Somebody asks for the erasure of a user."""
         self.run(
@@ -240,11 +245,7 @@ def test_a_writer_that_stood_still_inside_of_the_gate_begins_anew(storage: Stora
     storage.write(project_id, "first", "ann", "phone")
     storage.order(project_id, "ann")
 
-    def stand_still() -> None:
-        storage.end_session()
-        storage.work()
-
-    storage.gate.stand_still = stand_still
+    storage.gate.stand_still = storage.be_passed
     storage.write(project_id, "second", "ann", "phone", -60_000)
     assert not storage.stored(project_id)
     total = storage.ledger(project_id)
@@ -259,11 +260,7 @@ def test_what_a_writer_inserts_after_it_stood_still_is_erased(storage: Storage) 
     storage.write(project_id, "other", "bob", "desk")
     storage.order(project_id, "ann")
 
-    def stand_still() -> None:
-        storage.end_session()
-        storage.work()
-
-    storage.events.stand_still = stand_still
+    storage.events.stand_still = storage.be_passed
     storage.write(project_id, "second", "ann", "phone", -60_000)
     storage.write(project_id, "third", "ann", "phone", 60_000)
     assert storage.stored(project_id) == Counter({("ann", "phone"): 2, ("bob", "desk"): 1})

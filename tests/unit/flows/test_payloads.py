@@ -87,10 +87,20 @@ def test_damaged_payloads_are_decode_errors() -> None:
 
 def read_together(member: str, values: list[bytes]) -> list[tuple[str, tuple[Any, ...]]]:
     """Texts and cells of each payload."""
-    reader = PayloadColumns()
+    reader = PayloadColumns(payload_readers())
     texts, columns = reader.read(member, pa.array(values, pa.binary()))
     cells = list(zip(*columns, strict=True)) if columns else [()] * len(values)
     return list(zip(texts.to_pylist(), cells, strict=True))
+
+
+def filled(member: str, count: int, chance: random.Random) -> list[bytes]:
+    """Payloads with values in some of their fields."""
+    values = []
+    for _ in range(count):
+        payload = getattr(Event(), member)
+        fill(payload, chance)
+        values.append(payload.SerializeToString())
+    return values
 
 
 def read_apart(member: str, values: list[bytes]) -> list[tuple[str, tuple[Any, ...]]]:
@@ -103,11 +113,7 @@ def read_apart(member: str, values: list[bytes]) -> list[tuple[str, tuple[Any, .
 def test_payloads_together_are_payloads_one_by_one(member: str) -> None:
     """Extreme numbers, missing fields, texts of all kinds."""
     chance = random.Random(member)
-    values = []
-    for _ in range(300):
-        payload = getattr(Event(), member)
-        fill(payload, chance)
-        values.append(payload.SerializeToString())
+    values = filled(member, 300, chance)
     assert repr(read_together(member, values)) == repr(read_apart(member, values))
     assert read_together(member, values[:1]) == read_apart(member, values[:1])
 
@@ -117,11 +123,7 @@ def test_payloads_together_are_payloads_one_by_one(member: str) -> None:
 def test_odd_bytes_of_payloads_are_read_as_a_parser_reads_them(member: str, seed: int) -> None:
     """Flipped, dropped, doubled and foreign bytes: the same, or an error where one is an error."""
     chance = random.Random(seed)
-    values = []
-    for _ in range(3):
-        payload = getattr(Event(), member)
-        fill(payload, chance)
-        values.append(payload.SerializeToString())
+    values = filled(member, 3, chance)
     damaged = bytearray(values[1])
     at = chance.randrange(len(damaged) + 1)
     match chance.randrange(3):
