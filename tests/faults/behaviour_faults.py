@@ -96,7 +96,7 @@ def flows_away(fault: Fault) -> None:
 
 
 def refused_results(fault: Fault) -> None:
-    """F21: results are killed while ClickHouse refuses their rows, or takes them without a word."""
+    """F21: ClickHouse refuses rows, or takes them without a word; results are killed meanwhile."""
     relay = fault.site.clickhouse_relay
     running = fault.site.flows["results"]
     lies = [Lie.DROP_ANSWER, Lie.LATE_ANSWER, Lie.ERROR_AFTER, Lie.REFUSE, Lie.REFUSE]
@@ -109,9 +109,13 @@ def refused_results(fault: Fault) -> None:
     for share in sorted(fault.between(0.2, 0.9) for _ in range(kills)):
         load.wait_for_share(share)
         told = len(relay.told)
-        wait_until(lambda told=told: len(relay.told) > told, WATCH_S)
+        # Nothing is taken any more until they are dead: what they hold must be read again.
+        relay.standing_lie = Lie.REFUSE
+        wait_until(lambda told=told: Lie.REFUSE in relay.told[told:], WATCH_S)
         time.sleep(fault.between(0, 0.2))
-        fault.chance.choice(running).kill()
+        for process in running:
+            process.kill()
+        relay.standing_lie = None
     fault.finish(load)
     wait_until(lambda: not relay.lies, 30.0)
     fault.notes.append(f"kills={kills} lies={len(relay.told)}")
