@@ -72,6 +72,39 @@ FENCED = Counter(
 )
 
 
+class ToldOffsets:
+    """How far partitions are, and how far the broker has confirmed that it was told.
+
+    What is told without waiting may be lost with a broker, and nothing may come for hours that
+    would be told after it. So it is told until it is confirmed.
+    """
+
+    def __init__(self) -> None:
+        self._reached: dict[int, int] = {}
+        self._confirmed: dict[int, int] = {}
+
+    def reach(self, partition: int, offset: int) -> None:
+        """Everything before `offset` is stored."""
+        self._reached[partition] = offset
+
+    def note(self, offsets: Mapping[int, int]) -> None:
+        """The broker has these now."""
+        self._confirmed.update(offsets)
+
+    def untold(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Those of these partitions that the broker does not know to be where they are."""
+        reached, confirmed = self._reached, self._confirmed
+        return {
+            n: reached[n] for n in partitions if n in reached and reached[n] != confirmed.get(n)
+        }
+
+    def forget(self, partitions: Sequence[int]) -> None:
+        """These partitions have come or gone: what was said of them is of another time."""
+        for number in partitions:
+            self._reached.pop(number, None)
+            self._confirmed.pop(number, None)
+
+
 class KafkaStateLog:
     """A `StateLog` for one thread; `source_id` is the id of the source topic, for ever its own."""
 
@@ -84,15 +117,23 @@ class KafkaStateLog:
         self._writer = f"{group}-{uuid.uuid4()}"
         self._common: dict[str, Any] = {"bootstrap.servers": brokers, "log_level": 2}
         self._asked = KafkaOffsets(brokers)
-        self._offsets = Consumer({**self._common, "group.id": group, "enable.auto.commit": False})
+        self._told = ToldOffsets()
+        self._offsets = Consumer(
+            {
+                **self._common,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "on_commit": self._note_answer,
+            }
+        )
         self._producer: Producer | None = None
         self._is_unsure = False
-        self._done: dict[int, int] = {}
         self._told_at = 0.0
 
     def begin(self, partitions: Sequence[int]) -> Mapping[int, Kept]:
         """See `StateLog.begin`."""
         self.ready()
+        self._told.forget(partitions)
         for writer in sorted(self._take_notes(partitions)):
             self._shut_out(writer)
         return self._read(partitions)
@@ -112,14 +153,20 @@ class KafkaStateLog:
                 self._write(changes, records)
         self._is_unsure = False
         TRANSACTIONS.labels(self._group, "committed").inc()
-        self._done.update((one.partition, one.progress.next_offset) for one in changes)
+        for one in changes:
+            self._told.reach(one.partition, one.progress.next_offset)
 
-    def tell(self) -> None:
+    def tell(self, partitions: Sequence[int]) -> None:
         """See `StateLog.tell`."""
-        if self._done and time.monotonic() - self._told_at >= TELL_EVERY_S:
-            self._told_at = time.monotonic()
-            self._note(self._done, self._writer, wait=False)
-            self._done = {}
+        if time.monotonic() - self._told_at < TELL_EVERY_S:
+            return
+        self._told_at = time.monotonic()
+        self._offsets.poll(0)  # Hands over the answers.
+        self._note(self._told.untold(partitions), self._writer, wait=False)
+
+    def _note_answer(self, error: KafkaError | None, told: list[TopicPartition]) -> None:
+        if error is None:
+            self._told.note({one.partition: one.offset for one in told if one.error is None})
 
     def leave(self, partitions: Sequence[int]) -> None:
         """See `StateLog.leave`."""
@@ -128,7 +175,8 @@ class KafkaStateLog:
             for number, entry in self._notes(partitions).items()
             if entry.metadata == self._writer
         }
-        offsets.update((n, self._done.pop(n)) for n in partitions if n in self._done)
+        offsets.update(self._told.untold(partitions))
+        self._told.forget(partitions)
         self._note(offsets, "", wait=True)
 
     def _write(self, changes: Sequence[PartChanges], records: Sequence[OutRecord]) -> None:

@@ -35,6 +35,7 @@ class MemoryStateLog:
         self.failures: list[Literal["before", "after"]] = []
         self.is_ready = False
         self.effects: list[str] = []
+        self.told: list[list[int]] = []
         self._is_unsure = False
 
     def begin(self, partitions: Sequence[int]) -> Mapping[int, Kept]:
@@ -77,8 +78,9 @@ class MemoryStateLog:
         self._is_unsure = False
         self._fail_if_told("after")
 
-    def tell(self) -> None:
+    def tell(self, partitions: Sequence[int]) -> None:
         """See `StateLog.tell`."""
+        self.told.append(list(partitions))
 
     def leave(self, partitions: Sequence[int]) -> None:
         """See `StateLog.leave`."""

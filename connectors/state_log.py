@@ -55,8 +55,12 @@ class StateLog(Protocol):
             FatalError: a record can never be written.
         """
 
-    def tell(self) -> None:
-        """Tell lag tools how far partitions are, now and then; call it often, it never waits."""
+    def tell(self, partitions: Sequence[int]) -> None:
+        """Tell lag tools how far these partitions are; call it often, it never waits.
+
+        They must be held for certain: the word of one who has lost them would stand against that of
+        their holder.
+        """
 
     def leave(self, partitions: Sequence[int]) -> None:
         """Let go of partitions in good order; nothing is written to them any more.

@@ -24,6 +24,7 @@ from flows.core.alert_decisions import NOTHING_KNOWN, scope_of
 from flows.core.alert_outgoing import LATE_AFTER_MS, change_of, end_of_gone
 from flows.core.alert_records import AlertBatch
 from flows.dead_letters import dead_letter
+from flows.held_positions import finish_held
 from flows.retries import RetryPolicy, try_effect
 from flows.streams import count_outcome
 from flows.write_figures import DEAD_LETTERS, LAST_COMMIT, WRITING_SINCE
@@ -94,7 +95,8 @@ class AlertWriter:
             DEAD_LETTERS.labels(FLOW).inc(len(letters))
         changes = self._taken(batch.transitions)
         block = BlockName((Span(*part, batch.first_offset, batch.last_offset),))
-        self._try("position", lambda: self._positions.finish(block))
+        epochs = {part: batch.epoch}
+        self._try("position", lambda: finish_held(self._positions, self._claims, block, epochs))
         _count(batch, changes)
         LAST_COMMIT.labels(FLOW).set_to_current_time()
         WRITING_SINCE.labels(FLOW).set(0)

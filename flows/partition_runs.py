@@ -218,7 +218,9 @@ class PartitionRuns(Generic[ItemT, OutputT]):
             if end is not None and max(run.live.next_offset, 0) >= end.offset:
                 run.live.pass_time(end.asked_at_ms - QUIET_BEHIND_MS)
         self._step_if_due()
-        self._log.tell()
+        if self._claims.is_sure():
+            held = self._claims.held()
+            self._log.tell([n for n, run in self._runs.items() if held.get(run.part) == run.epoch])
 
     def _step_if_due(self) -> None:
         is_large = self._sum(lambda live: live.changes) >= self._changes_max

@@ -5,7 +5,7 @@ In: a `Block` of chunks of any partitions of this process. Effects, in this orde
 1. dead letters of records that cannot be rows, acknowledged by Kafka;
 2. rows of `sessions`, of each session the highest revision of the block, of erased ones none;
 3. rows of `insights`;
-4. positions after the block.
+4. positions after the block, of partitions that are still held.
 
 A process that dies in between writes the rows again, perhaps cut into other blocks: both tables
 keep one row of a key, so that changes nothing. Chunks of partitions that have left this process are
@@ -31,6 +31,7 @@ from flows.core.results import ResultChunk, latest
 from flows.core.suppression import late_results, without_erased
 from flows.dead_letters import dead_letter
 from flows.gated import inside, sure_inside
+from flows.held_positions import finish_held
 from flows.retries import RetryPolicy, try_effect
 from flows.streams import count_outcome
 from flows.write_figures import (
@@ -111,7 +112,8 @@ class ResultWriter:
             return kept
 
         kept = inside(FLOW, self._gate, put, late_results, self._retry, self._is_stopping)
-        self._try("position", lambda: self._positions.finish(name))
+        epochs = {_part_of(chunk): chunk.epoch for chunk in chunks}
+        self._try("position", lambda: finish_held(self._positions, self._claims, name, epochs))
         for chunk, left in zip(chunks, kept, strict=True):
             _count(chunk, left)
         LAST_COMMIT.labels(FLOW).set_to_current_time()

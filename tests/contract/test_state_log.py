@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from connectors.memory_state import MemoryStateLog, MemoryStates
 from connectors.state_log import PartChanges, StateLog
 from schemas.kept_states import NOT_BEGUN, Kept, Progress
 from schemas.topics import BEHAVIOUR_STATE, EVENTS_RAW, INSIGHTS
+from tests.stack import RunningStack
 
 ALL = range(EVENTS_RAW.partitions)
 
@@ -174,3 +176,29 @@ def test_a_partition_without_states_begins_at_the_beginning(world: World) -> Non
     """Where nothing was written, nothing is known."""
     kept = world.writer().begin([11])
     assert kept[11].progress.next_offset == NOT_BEGUN.next_offset or kept[11].progress.step > 0
+
+
+@pytest.mark.integration
+def test_what_is_told_is_told_until_it_is_known(running_stack: RunningStack) -> None:
+    """As often as it takes: the answer comes later, and may not come at all."""
+    brokers, group = running_stack.kafka_brokers, f"contract-{uuid.uuid4()}"
+    log = KafkaStateLog(brokers, group, EVENTS_RAW.name, "an id", BEHAVIOUR_STATE.name)
+    step = log.begin([4, 5])[4].progress.step
+    log.commit([PartChanges(4, Progress(17, 1_000, step + 1), {})], [])
+    asker = Consumer({"bootstrap.servers": brokers, "group.id": group})
+
+    def known() -> int:
+        (found,) = asker.committed([TopicPartition(EVENTS_RAW.name, 4)], timeout=10)
+        return int(found.offset)
+
+    deadline = time.monotonic() + 20
+    while known() != 17 and time.monotonic() < deadline:
+        log.tell([4, 5])
+        time.sleep(0.05)
+    assert known() == 17
+    while log._told.untold([4]) and time.monotonic() < deadline:
+        log.tell([4, 5])
+        time.sleep(0.05)
+    assert log._told.untold([4]) == {}
+    asker.close()
+    log.close()

@@ -8,6 +8,7 @@ from functools import partial
 from uuid import UUID
 
 import msgspec
+import pyarrow as pa
 import pytest
 from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import run_main
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import RetryableError
-from connectors.kafka_log import BlockName, OutRecord
+from connectors.kafka_log import BlockName, OutRecord, Part, Span
 from connectors.memory_documents import MemoryDocuments
 from connectors.memory_kafka import (
     MemoryClaims,
@@ -70,9 +71,11 @@ class World:
         self.retention = MemoryDocuments()
         self.gate = OpenGate()
 
-    def run(self, *, rows_max: int = 7, retry_s: float = 0.001) -> None:
+    def run(
+        self, *, rows_max: int = 7, retry_s: float = 0.001, claims: MemoryClaims | None = None
+    ) -> None:
         """One life of the flow, to the end of the log or to its death."""
-        claims = MemoryClaims(PARTS)
+        claims = claims or MemoryClaims(PARTS)
         writer = ResultWriter(
             self.store,
             self.positions,
@@ -111,6 +114,34 @@ def test_rows_are_stored_and_shown() -> None:
     assert {s: int(state["revision"]) for s, state in world.live.states.items()} == {
         session: row.revision for session, row in rows.items()
     }
+
+
+def test_who_lost_a_partition_while_it_wrote_leaves_its_position_alone() -> None:
+    """It stood still in the middle of an insert; the next holder is further by now."""
+    world = World()
+    claims = MemoryClaims(PARTS)
+    results, rows, _ = some_results(random.Random(5), PROJECT, 20)
+    ends: dict[Part, int] = {}
+    for result in results:
+        record = record_of(result)
+        number, offset = world.log.append(record)
+        ends[record.topic, number] = offset + 1
+    lost = sorted(ends)[1::2]
+    further = {part: ends[part] + 5 for part in lost}
+
+    class SlowStore(MemoryResultStore):
+        def insert_insights(self, table: pa.Table, token: str) -> None:
+            super().insert_insights(table, token)
+            for part, offset in further.items():
+                claims.epochs[part] += 1
+                world.positions.finish(BlockName((Span(*part, offset - 1, offset - 1),)))
+
+    world.store = SlowStore()
+    world.run(rows_max=10_000, claims=claims)
+    known = {part: at.next_offset for part, at in world.positions.load(PARTS).items()}
+    assert known == ends | further
+    assert len(lost) > 1
+    assert {session for _, session in world.store.sessions} == set(rows)
 
 
 def test_results_of_erased_visitors_are_neither_stored_nor_shown() -> None:

@@ -70,6 +70,17 @@ def told(kept: MemoryStates) -> list[Told]:
     return [DECODER.decode(value) for value in kept.log.values(INSIGHTS.name)]
 
 
+def test_only_who_is_sure_to_hold_a_partition_tells_how_far_it_is() -> None:
+    """One who stood still for a while has lost some, all, or does not know."""
+    process = Process(MemoryStates(), step_ms=60_000)
+    process.runs.tick()
+    process.claims.epochs[PARTS[1]] += 1
+    process.runs.tick()
+    process.claims.sure = False
+    process.runs.tick()
+    assert process.log.told == [[0, 1, 2], [0, 2]]
+
+
 def test_a_step_holds_what_all_partitions_decided() -> None:
     """One step for all, then the monitor is told; in this order."""
     kept = MemoryStates()
