@@ -9,7 +9,8 @@ is T or later, at its own deadline, earliest first and then by key. So outputs d
 alone, not on how they were cut into batches or steps, nor on where a process ended.
 
 States are kept packed: encoded, behind the deadline they wait for. Only those used lately are also
-kept as objects, so that a restore opens nothing and a hundred thousand quiet keys stay small.
+kept as objects, so that a restore opens nothing and a hundred thousand quiet keys stay small. All
+that is known of a key is in one place, found once for each item: keys are long, and are many.
 """
 
 from __future__ import annotations
@@ -53,6 +54,25 @@ class Workings(Generic[StateT, ItemT, OutputT]):
     time_of: Callable[[ItemT], int]
 
 
+class _Slot(Generic[StateT]):
+    """What is known of one key.
+
+    `packed` is its state as stored, `state` the open one. One that changed since the last step is
+    what `state` says, whatever is packed. `due_ms` is that of its one timer that counts, which is
+    never later than its deadline. `is_used` since it was last to be closed.
+    """
+
+    __slots__ = ("due_ms", "is_changed", "is_used", "key", "packed", "state")
+
+    def __init__(self, key: str, packed: bytes | None = None) -> None:
+        self.key = key
+        self.packed = packed
+        self.state: StateT | None = None
+        self.due_ms: int | None = None if packed is None else _deadline(packed)
+        self.is_changed = False
+        self.is_used = False
+
+
 class LivePartition(Generic[StateT, ItemT, OutputT]):
     """The live states of one partition; see the module."""
 
@@ -69,20 +89,16 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
         self._progress = kept.progress
         self._clock_ms = kept.progress.clock_ms
         self._next_offset = kept.progress.next_offset
-        self._packed: dict[str, bytes] = dict(kept.states)
-        self._packed_bytes = sum(map(len, self._packed.values()))
-        self._live = len(self._packed)
-        self._opened: OrderedDict[str, StateT] = OrderedDict()
-        self._changed: dict[str, None] = {}
-        self._outputs: list[OutputT] = []
-        # A key has at most one entry that counts; it is never later than the key's deadline.
-        self._scheduled = {
-            key: due_ms
-            for key, packed in self._packed.items()
-            if (due_ms := _deadline(packed)) is not None
+        self._slots: dict[str, _Slot[StateT]] = {
+            key: _Slot(key, packed) for key, packed in kept.states.items()
         }
-        self._timers = [(due_ms, key) for key, due_ms in self._scheduled.items()]
-        heapify(self._timers)
+        self._packed_bytes = sum(map(len, kept.states.values()))
+        self._live = len(self._slots)
+        self._opened: OrderedDict[_Slot[StateT], None] = OrderedDict()
+        self._changed: list[_Slot[StateT]] = []
+        self._outputs: list[OutputT] = []
+        self._timers: list[tuple[int, str]] = []
+        self._renew_timers()
 
     @property
     def next_offset(self) -> int:
@@ -118,16 +134,18 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
 
     def take(self, items: Iterable[ItemT], next_offset: int) -> None:
         """Take items in order; all records before `next_offset` are done with."""
-        workings = self._workings
+        time_of, key_of = self._workings.time_of, self._workings.key_of
+        on_event, slots = self._machine.on_event, self._slots
         for item in items:
-            time_ms = workings.time_of(item)
-            self._advance(time_ms)
-            key = workings.key_of(item)
-            before = self._open(key)
-            state, made = self._machine.on_event(before, item, self._clock_ms)
-            self._live += (state is not None) - (before is not None)
-            self._keep(key, state)
-            self._outputs.extend(made)
+            self._advance(time_of(item))
+            key = key_of(item)
+            slot = slots.get(key)
+            if slot is None:
+                slot = slots[key] = _Slot(key)
+            state, made = on_event(self._open(slot), item, self._clock_ms)
+            self._keep(slot, state)
+            if made:
+                self._outputs.extend(made)
         assert next_offset >= self._next_offset
         self._next_offset = next_offset
 
@@ -137,11 +155,10 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
 
     def step(self) -> Step[OutputT]:
         """What changed since the last call."""
-        packed: dict[str, bytes | None] = {key: self._pack(key) for key in self._changed}
+        packed = {slot.key: self._pack(slot) for slot in self._changed}
         outputs = self._outputs
-        self._changed, self._outputs = {}, []
-        while len(self._opened) > self._opened_max:
-            self._opened.popitem(last=False)
+        self._changed, self._outputs = [], []
+        self._close_some()
         self._progress = Progress(self._next_offset, self._clock_ms, self._progress.step + 1)
         return Step(self._progress, packed, outputs)
 
@@ -150,85 +167,113 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
         timers = self._timers
         while timers and timers[0][0] <= limit_ms:
             scheduled_ms, key = heappop(timers)
-            if self._scheduled.get(key) != scheduled_ms:
+            slot = self._slots.get(key)
+            if slot is None or slot.due_ms != scheduled_ms:
                 continue
-            del self._scheduled[key]
-            due_ms = self._due_ms(key)
+            slot.due_ms = None
+            due_ms = self._wake_at_ms(slot)
             if due_ms is None:
                 continue
             if due_ms > scheduled_ms:
-                self._schedule(key, due_ms)
+                self._schedule(slot, due_ms)
                 continue
             self._clock_ms = max(self._clock_ms, due_ms)
-            state = self._open(key)
+            state = self._open(slot)
             if state is None:
                 continue
             state, made = self._machine.on_time(state, self._clock_ms)
             assert state is None or self._machine.wake_at_ms(state) != due_ms, (
                 "a machine that is woken must move its deadline"
             )
-            self._live -= state is None
-            self._keep(key, state)
-            self._outputs.extend(made)
+            self._keep(slot, state)
+            if made:
+                self._outputs.extend(made)
         self._clock_ms = limit_ms
 
-    def _open(self, key: str) -> StateT | None:
-        state = self._opened.get(key)
-        if state is not None:
-            self._opened.move_to_end(key)
+    def _open(self, slot: _Slot[StateT]) -> StateT | None:
+        slot.is_used = True
+        state = slot.state
+        if state is not None or slot.packed is None or slot.is_changed:
             return state
-        packed = self._packed.get(key)
-        if packed is None or key in self._changed:
-            return None
         try:
-            state = self._workings.decode(packed[_DEADLINE_BYTES:])
+            state = self._workings.decode(slot.packed[_DEADLINE_BYTES:])
         except Exception:  # Of another version, or damaged: one key must not stop the others.
-            self._changed[key] = None
-            self._scheduled.pop(key, None)
+            self._note(slot)
+            slot.due_ms = None
             self._live -= 1
             return None
-        self._opened[key] = state
+        self._opened[slot] = None
+        slot.state = state
         return state
 
-    def _keep(self, key: str, state: StateT | None) -> None:
-        self._changed[key] = None
+    def _keep(self, slot: _Slot[StateT], state: StateT | None) -> None:
+        if not slot.is_changed:
+            self._note(slot)
         if state is None:
-            self._opened.pop(key, None)
-            self._scheduled.pop(key, None)
+            slot.due_ms = None
+            if slot.state is not None:
+                slot.state = None
+                del self._opened[slot]
+                self._live -= 1
             return
-        self._opened[key] = state
+        if slot.state is None:
+            self._opened[slot] = None
+            self._live += 1
+        slot.state = state
         due_ms = self._machine.wake_at_ms(state)
-        if due_ms is not None and due_ms < self._scheduled.get(key, due_ms + 1):
-            self._schedule(key, due_ms)
+        if due_ms is not None and (slot.due_ms is None or due_ms < slot.due_ms):
+            self._schedule(slot, due_ms)
 
-    def _due_ms(self, key: str) -> int | None:
-        state = self._opened.get(key)
-        if state is not None:
-            return self._machine.wake_at_ms(state)
-        return _deadline(self._packed[key])
+    def _note(self, slot: _Slot[StateT]) -> None:
+        slot.is_changed = True
+        self._changed.append(slot)
 
-    def _schedule(self, key: str, due_ms: int) -> None:
-        self._scheduled[key] = due_ms
-        heappush(self._timers, (due_ms, key))
-        if len(self._timers) > 2 * len(self._scheduled) + 1_000:
-            self._timers[:] = [(at_ms, name) for name, at_ms in self._scheduled.items()]
-            heapify(self._timers)
+    def _wake_at_ms(self, slot: _Slot[StateT]) -> int | None:
+        if slot.state is not None:
+            return self._machine.wake_at_ms(slot.state)
+        assert slot.packed is not None
+        return _deadline(slot.packed)
 
-    def _pack(self, key: str) -> bytes | None:
+    def _schedule(self, slot: _Slot[StateT], due_ms: int) -> None:
+        slot.due_ms = due_ms
+        heappush(self._timers, (due_ms, slot.key))
+        if len(self._timers) > 2 * len(self._slots) + 1_000:
+            self._renew_timers()
+
+    def _renew_timers(self) -> None:
+        """Have those that count, and no others."""
+        slots = self._slots.values()
+        self._timers[:] = [(slot.due_ms, slot.key) for slot in slots if slot.due_ms is not None]
+        heapify(self._timers)
+
+    def _pack(self, slot: _Slot[StateT]) -> bytes | None:
         """The state as stored, which is kept here, too."""
-        before = self._packed.pop(key, None)
-        if before is not None:
-            self._packed_bytes -= len(before)
-        state = self._opened.get(key)
+        slot.is_changed = False
+        if slot.packed is not None:
+            self._packed_bytes -= len(slot.packed)
+        state = slot.state
         if state is None:
+            del self._slots[slot.key]
             return None
         due_ms = self._machine.wake_at_ms(state)
         deadline = _NEVER if due_ms is None else due_ms
         packed = deadline.to_bytes(_DEADLINE_BYTES, "big", signed=True)
         packed += self._workings.encode(state)
-        self._packed[key] = packed
+        slot.packed = packed
         self._packed_bytes += len(packed)
         return packed
+
+    def _close_some(self) -> None:
+        """Keep so many open as may be, of those that were not used lately none."""
+        opened = self._opened
+        while len(opened) > self._opened_max:
+            slot = next(iter(opened))
+            if slot.is_used:
+                slot.is_used = False
+                opened.move_to_end(slot)
+            else:
+                slot.state = None
+                del opened[slot]
 
 
 def _deadline(packed: bytes) -> int | None:

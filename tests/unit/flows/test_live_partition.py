@@ -174,8 +174,8 @@ def test_timers_stay_as_many_as_keys() -> None:
     live = life.live
     assert live.keys_live == len(life.kept.states) == QUIET_MS
     assert len(live._timers) <= 2 * QUIET_MS + 1_001
-    assert len(live._packed) == len(live._scheduled) == QUIET_MS
-    assert live.packed_bytes == sum(map(len, live._packed.values())) < 50 * QUIET_MS
+    assert len(live._slots) == QUIET_MS
+    assert live.packed_bytes == sum(map(len, life.kept.states.values())) < 50 * QUIET_MS
 
 
 def test_a_state_that_cannot_be_opened_is_forgotten() -> None:
