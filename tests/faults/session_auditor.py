@@ -104,7 +104,10 @@ class SessionAuditor:
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
         while True:
             done = self._kafka.committed(ends, GROUPS[flow])
-            behind = {part: end for part, end in ends.items() if done.get(part, (0, ""))[0] < end}
+            told = {part: done.get(part, (0, ""))[0] for part in ends}
+            behind = {
+                part: f"{told[part]} of {end}" for part, end in ends.items() if told[part] < end
+            }
             if not behind:
                 return
             assert time.monotonic() < deadline, f"{flow} has not caught up: {behind}"
