@@ -31,7 +31,11 @@ STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a case. `seconds` runs from the last byte sent to the last answer."""
+    """What became of a case.
+
+    `seconds` is the longest that one answer took: from the last byte sent, or from the answer
+    before it, because requests that came together are answered in turn.
+    """
 
     statuses: tuple[str, ...]
     seconds: float
@@ -88,7 +92,8 @@ class Client:
         sending = asyncio.create_task(_write(self._writer, case))
         statuses: list[str] = []
         may_stay = False
-        started_s = time.perf_counter()
+        seconds = 0.0
+        since_s = time.perf_counter()
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 assert case.answers is not None
@@ -96,16 +101,18 @@ class Client:
                 for number in range(case.answers):
                     if number == 0 and len(case.parts) > 1:
                         await asyncio.wait({sending}, timeout=ANSWER_TIMEOUT_S)
-                        started_s = time.perf_counter()
+                        since_s = time.perf_counter()
                     status, may_stay = await read_answer(self._reader, is_head=is_head)
                     statuses.append(status)
+                    now_s = time.perf_counter()
+                    seconds, since_s = max(seconds, now_s - since_s), now_s
         except TimeoutError:
             statuses.append("no answer")
             may_stay = False
         except (OSError, asyncio.IncompleteReadError):
             statuses.append("closed")
             may_stay = False
-        seconds = time.perf_counter() - started_s
+        seconds = max(seconds, time.perf_counter() - since_s)  # For one that did not come.
         if not sending.done():
             sending.cancel()
             may_stay = False
