@@ -240,7 +240,7 @@ async def test_a_key_can_be_revoked_only_under_its_own_project(world: World) -> 
         {"permissions": ["read"], "expires_at": "2020-01-01T00:00:00Z"},
         {"permissions": ["read"], "expires_at": "2030-01-01"},
         {"permissions": ["read"], "key": "gs_api_" + "0" * 32},
-        {"permissions": ["read"], "project_id": str(uuid4())},
+        {"permissions": ["read"], "project_id": "00000000-0000-4000-8000-000000000001"},
         {"permissions": ["read"], "key_hash": "0" * 64},
     ],
     ids=str,

@@ -93,7 +93,7 @@ FILTERS: list[tuple[dict[str, Any], Callable[[SessionRow], bool]]] = [
 ]
 
 
-@pytest.mark.parametrize(("query", "holds"), FILTERS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("query", "holds"), FILTERS, ids=[str(query) for query, _ in FILTERS])
 async def test_filters(
     reader: Reader, query: dict[str, Any], holds: Callable[[SessionRow], bool]
 ) -> None:
