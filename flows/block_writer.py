@@ -34,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 
 from connectors.claims import Claims
-from connectors.errors import FatalError, RetryableError
+from connectors.errors import FatalError
 from connectors.event_store import EventStore, LedgerEntry, Place
 from connectors.kafka_log import (
     SPANS_MAX,
@@ -53,6 +53,7 @@ from flows.core.ledger import LedgerKey, block_ledger
 from flows.core.suppression import late_events, without_suppressed
 from flows.dead_letters import dead_letter
 from flows.gated import inside, sure_inside
+from flows.held_positions import be_sure
 from flows.live_figures import LiveFigures
 from flows.new_events import NewEvents
 from flows.retries import RetryPolicy, try_effect
@@ -120,7 +121,7 @@ class BlockWriter:
             FatalError: trying again cannot help, or the claims were lost just now.
         """
         WRITING_SINCE.labels("storage").set_to_current_time()
-        self._try("claims", self._be_sure)
+        self._be_sure()
         held = self._claims.held()
         polled = [part for part in block.chunks if held.get(_part_of(part)) == part.epoch]
         polled.sort(key=_part_of)  # Stable: in order of the log within a partition.
@@ -140,7 +141,7 @@ class BlockWriter:
     ) -> None:
         after = self._last[0] if self._last is not None else None
         self._try("position", lambda: self._positions.begin(name, self._clock_ms(), after))
-        self._try("claims", self._be_sure)
+        self._be_sure()
         if not self._is_ours(name, held):
             raise FatalError("the claims were lost while a block was begun; nothing is written")
         kept = self._new(name, chunks)
@@ -169,7 +170,7 @@ class BlockWriter:
         Raises:
             RetryableError: the world stayed away for too long, or the flow is stopping.
         """
-        self._try("claims", self._be_sure)
+        self._be_sure()
         chunks = self._to_chunks(sorted(polled, key=_part_of))
         kept = self._new(name, chunks)
         rows = self._inside(lambda erased: self._repeat(name, chunks, kept, begun_ms, erased))
@@ -229,8 +230,7 @@ class BlockWriter:
         return is_same and self._claims.is_sure()
 
     def _be_sure(self) -> None:
-        if not self._claims.confirm():
-            raise RetryableError("it is not certain who holds the partitions")
+        self._try("claims", lambda: be_sure(self._claims))
 
     def _new(self, name: BlockName, chunks: Sequence[EnrichedChunk]) -> Sequence[Sequence[bool]]:
         """Dead letters out; which rows are new."""

@@ -14,6 +14,16 @@ from connectors.errors import RetryableError
 from connectors.kafka_log import BlockName, Part, PositionStore
 
 
+def be_sure(claims: Claims) -> None:
+    """Ask, and wait, whether what is held is held for certain.
+
+    Raises:
+        RetryableError: it is not.
+    """
+    if not claims.confirm():
+        raise RetryableError("it is not certain who holds the partitions")
+
+
 def finish_held(
     positions: PositionStore, claims: Claims, block: BlockName, epochs: Mapping[Part, int]
 ) -> None:
@@ -22,8 +32,7 @@ def finish_held(
     Raises:
         RetryableError: it is not certain who holds them, or the store cannot be reached.
     """
-    if not claims.confirm():
-        raise RetryableError("it is not certain who holds the partitions")
+    be_sure(claims)
     held = claims.held()
     spans = tuple(span for span in block.spans if held.get(span.part) == epochs[span.part])
     if spans:

@@ -188,8 +188,7 @@ class PartitionRuns(Generic[ItemT, OutputT]):
     def end_parts(self, parts: Sequence[Part]) -> None:
         """See `PartOwner.end_parts`: what is held to the last moment is stored before."""
         numbers = [number for number, run in self._runs.items() if run.part in set(parts)]
-        held = self._claims.held()
-        own = [n for n in numbers if held.get(self._runs[n].part) == self._runs[n].epoch]
+        own = self._own(numbers)
         try:
             if own and self._claims.is_sure():
                 steps = self._steps(own)
@@ -219,8 +218,7 @@ class PartitionRuns(Generic[ItemT, OutputT]):
                 run.live.pass_time(end.asked_at_ms - QUIET_BEHIND_MS)
         self._step_if_due()
         if self._claims.is_sure():
-            held = self._claims.held()
-            self._log.tell([n for n, run in self._runs.items() if held.get(run.part) == run.epoch])
+            self._log.tell(self._own(self._runs))
 
     def _step_if_due(self) -> None:
         is_large = self._sum(lambda live: live.changes) >= self._changes_max
@@ -252,12 +250,7 @@ class PartitionRuns(Generic[ItemT, OutputT]):
 
     def _write(self, steps: Mapping[int, Step[OutputT]]) -> None:
         self._log.ready()
-        held = self._claims.held()
-        own = {
-            number: step
-            for number, step in steps.items()
-            if held.get(self._runs[number].part) == self._runs[number].epoch
-        }
+        own = {number: steps[number] for number in self._own(steps)}
         if not own:
             return
         if not self._claims.is_sure():
@@ -270,6 +263,11 @@ class PartitionRuns(Generic[ItemT, OutputT]):
         )
         for number, step in own.items():
             self._on_progress(self._runs[number].part, step.progress.next_offset)
+
+    def _own(self, numbers: Iterable[int]) -> list[int]:
+        """Those of these partitions that are held as they were when they were begun."""
+        held, runs = self._claims.held(), self._runs
+        return [n for n in numbers if held.get(runs[n].part) == runs[n].epoch]
 
     def _try(self, effect: str, call: Callable[[], ResultT]) -> ResultT:
         return try_effect(self._flow, effect, call, self._retry, self._is_stopping)

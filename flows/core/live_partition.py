@@ -59,10 +59,10 @@ class _Slot(Generic[StateT]):
 
     `packed` is its state as stored, `state` the open one. One that changed since the last step is
     what `state` says, whatever is packed. `due_ms` is that of its one timer that counts, which is
-    never later than its deadline. `is_used` since it was last to be closed.
+    never later than its deadline.
     """
 
-    __slots__ = ("due_ms", "is_changed", "is_used", "key", "packed", "state")
+    __slots__ = ("due_ms", "is_changed", "key", "packed", "state")
 
     def __init__(self, key: str, packed: bytes | None = None) -> None:
         self.key = key
@@ -70,7 +70,6 @@ class _Slot(Generic[StateT]):
         self.state: StateT | None = None
         self.due_ms: int | None = None if packed is None else _deadline(packed)
         self.is_changed = False
-        self.is_used = False
 
 
 class LivePartition(Generic[StateT, ItemT, OutputT]):
@@ -158,7 +157,8 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
         packed = {slot.key: self._pack(slot) for slot in self._changed}
         outputs = self._outputs
         self._changed, self._outputs = [], []
-        self._close_some()
+        while len(self._opened) > self._opened_max:
+            self._opened.popitem(last=False)[0].state = None
         self._progress = Progress(self._next_offset, self._clock_ms, self._progress.step + 1)
         return Step(self._progress, packed, outputs)
 
@@ -191,10 +191,12 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
         self._clock_ms = limit_ms
 
     def _open(self, slot: _Slot[StateT]) -> StateT | None:
-        slot.is_used = True
         state = slot.state
-        if state is not None or slot.packed is None or slot.is_changed:
+        if state is not None:
+            self._opened.move_to_end(slot)
             return state
+        if slot.packed is None or slot.is_changed:
+            return None
         try:
             state = self._workings.decode(slot.packed[_DEADLINE_BYTES:])
         except Exception:  # Of another version, or damaged: one key must not stop the others.
@@ -262,18 +264,6 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
         slot.packed = packed
         self._packed_bytes += len(packed)
         return packed
-
-    def _close_some(self) -> None:
-        """Keep so many open as may be, of those that were not used lately none."""
-        opened = self._opened
-        while len(opened) > self._opened_max:
-            slot = next(iter(opened))
-            if slot.is_used:
-                slot.is_used = False
-                opened.move_to_end(slot)
-            else:
-                slot.state = None
-                del opened[slot]
 
 
 def _deadline(packed: bytes) -> int | None:
