@@ -29,7 +29,6 @@ from api.realtime.messages import (
     Unsubscribe,
     error_message,
     message,
-    position_of,
     read_message,
 )
 from api.realtime.metrics import CLOSED
@@ -266,13 +265,21 @@ class Conversation:
         is_current = await self._hub.wait_until_current(wanted)
         if self._ending is not None:
             return
-        missed = {}
+        last: MessageId | None = None
+        missed: dict[Channel, list[bytes] | None] = {}
+        late = [channel for channel in wanted if not self._hub.is_current(channel)]
         if said.last_id is not None:
             self._budget -= RESUME_COST - 1
             last = MessageId.read(said.last_id)
-            missed = {channel: self._hub.missed(self._owner, channel, last) for channel in wanted}
+            missed = {
+                channel: self._hub.missed(self._owner, channel, last)
+                for channel in wanted
+                if channel not in late
+            }
         for channel in wanted:
             self._join(channel)
+        for channel in late:
+            self._hub.send_later(self.client, self._owner, channel, last)
         self._tell_channels("subscribed")
         gaps = [channel for channel, bodies in missed.items() if bodies is None]
         if gaps:
@@ -285,8 +292,7 @@ class Conversation:
     def _tell_channels(self, kind: str) -> None:
         """What is sent now, and where that begins for who has got nothing yet."""
         names = [channel for channel in Channel if channel in self._channels]
-        position = position_of(self._hub.position_ms())
-        self.client.tell(message(kind, {"channels": names}, position=position))
+        self.client.tell(message(kind, {"channels": names}, position=self._hub.position()))
 
     def _tell_forbidden(self) -> None:
         text = "alerts are for members of the project and above"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from api.project_queries import ProjectQueries
 from api.realtime.hub import Hub
 from api.realtime.limits import RealtimeLimits
-from api.realtime.messages import Channel, message, position_of
+from api.realtime.messages import Channel, message
 from api.services import Services
 from connectors.errors import ConnectorError
 
@@ -56,7 +56,7 @@ class Figures:
     async def _send_one(self, owner: bytes) -> None:
         hub = self._hub
         async with self._at_once:
-            position = position_of(hub.position_ms())
+            position = hub.position()
             sessions = await self._active_sessions(owner.decode())
             if owner in hub.projects(Channel.METRICS):
                 rate = await self._rate(owner)

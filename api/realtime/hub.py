@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from api.realtime.client import Client
 from api.realtime.history import OVERLAP_MS, History
-from api.realtime.messages import Channel, MessageId, error_message, message
+from api.realtime.messages import Channel, MessageId, error_message, message, position_of
 from api.realtime.records import CHANNEL_OF, messages_of, project_of
 from connectors.errors import RetryableError
 from connectors.kafka_tail import TailRecord
@@ -41,6 +41,9 @@ class _Stream:
     history: History
     is_relied_on: bool = False  # Somebody was told that it is sent.
     current: asyncio.Event = field(default_factory=asyncio.Event)
+    # Who is sent nothing before it is current, and then what was written since this.
+    waiting: dict[Client, tuple[bytes, MessageId]] = field(default_factory=dict)
+    late_since_ms: int = 0  # When the first of those began to wait.
 
 
 class Hub:
@@ -91,8 +94,12 @@ class Hub:
         if self._fault is not None:
             raise RetryableError(self._fault)
 
-    def position_ms(self) -> int:
+    def position(self) -> MessageId:
         """What was written until then has been sent, but for what is not committed yet."""
+        late_ms = [one.late_since_ms for one in self._streams.values() if one.waiting]
+        return position_of(min([self._live_until_ms(), *late_ms]))
+
+    def _live_until_ms(self) -> int:
         return self._now_ms() if self.is_up else self._read_until_ms
 
     def projects(self, *channels: Channel) -> set[bytes]:
@@ -104,11 +111,25 @@ class Hub:
         self._rooms.setdefault((owner, channel), set()).add(client)
         self._note_rooms(owner, channel)
 
+    def send_later(
+        self, client: Client, owner: bytes, channel: Channel, since: MessageId | None
+    ) -> None:
+        """Once the channel is current send what was written since then, by default since now."""
+        stream = self._streams[channel]
+        now_ms = self._live_until_ms()
+        if not stream.waiting:
+            stream.late_since_ms = now_ms
+        new = since or position_of(now_ms)
+        _, known = stream.waiting.get(client, (owner, new))
+        stream.waiting[client] = owner, min(known, new)
+
     def leave(self, client: Client, owner: bytes, channel: Channel) -> None:
         """Send it no more."""
         room = self._rooms.get((owner, channel))
         if room is not None:
             room.discard(client)
+            if channel in self._streams:
+                self._streams[channel].waiting.pop(client, None)
             if not room:
                 del self._rooms[owner, channel]
                 self._note_rooms(owner, channel)
@@ -205,7 +226,7 @@ class Hub:
 
     def on_current(self, topic: str) -> None:
         """See `TailListener.on_current`."""
-        self._call(self._streams[CHANNEL_OF[topic]].current.set)
+        self._call(lambda: self._go_live(CHANNEL_OF[topic]))
 
     def on_stop(self, topic: str) -> None:
         """See `TailListener.on_stop`."""
@@ -224,10 +245,26 @@ class Hub:
         stream.history.start(since_ms)
         stream.current.clear()
         if stream.is_relied_on:  # Nothing was read for a while, or records were lost.
-            for (_owner, other), room in self._rooms.items():
+            for (owner, other), room in self._rooms.items():
                 if other is channel:
-                    for client in room:
+                    for client in room - stream.waiting.keys():
                         client.tell(gap_message([channel]))
+                        self.send_later(client, owner, channel, None)
+
+    def _go_live(self, channel: Channel) -> None:
+        stream = self._streams[channel]
+        stream.current.set()
+        waiting, stream.waiting = stream.waiting, {}
+        for client, (owner, since) in waiting.items():
+            bodies = self.missed(owner, channel, since)
+            if bodies is None:
+                client.tell(gap_message([channel]))
+            if self.is_up and not self._is_waiting(client):
+                client.tell(message("available"))
+            client.replay(channel, bodies or ())
+
+    def _is_waiting(self, client: Client) -> bool:
+        return any(client in stream.waiting for stream in self._streams.values())
 
     def _note_state(self, fault: str | None) -> None:
         was_up = self.is_up
@@ -244,7 +281,8 @@ class Hub:
                 if channel in self._streams
                 for client in room
             }:
-                client.tell(body)
+                if not (self.is_up and self._is_waiting(client)):  # For them it is not over yet.
+                    client.tell(body)
 
     def unavailable(self) -> bytes:
         """What clients are told while Kafka is away."""
@@ -256,13 +294,14 @@ class Hub:
         going: dict[Room, list[bytes]] = {}
         for record in records:
             channel = CHANNEL_OF[record.topic]
-            self._streams[channel].history.add(record, now_ms)
+            stream = self._streams[channel]
+            stream.history.add(record, now_ms)
             owner = project_of(record)
             room = owner, channel
             if record.is_history or (room not in self._rooms and owner not in self.changes):
                 continue
             told = messages_of(record)
-            if told and room in self._rooms:
+            if told and room in self._rooms and stream.current.is_set():
                 going.setdefault(room, []).extend(one.body for one in told)
             if channel is Channel.SESSIONS and owner in self.changes:
                 for one in told:

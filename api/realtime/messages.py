@@ -134,9 +134,9 @@ class MessageId(NamedTuple):
         return f"{self.created_ms:013d}-{self.stream}{self.partition}-{self.offset}-{self.place}"
 
 
-def position_of(at_ms: int) -> str:
+def position_of(at_ms: int) -> MessageId:
     """What stands for all that was written before a moment, in the form of an id."""
-    return str(MessageId(at_ms, _NO_STREAM, 0, 0, 0))
+    return MessageId(at_ms, _NO_STREAM, 0, 0, 0)
 
 
 def message(
@@ -144,7 +144,7 @@ def message(
     data: Mapping[str, Any] | None = None,
     *,
     message_id: str = "",
-    position: str = "",
+    position: MessageId | None = None,
 ) -> bytes:
     """One of ours. Who gets the same `message_id` twice got the same message twice.
 
@@ -153,8 +153,8 @@ def message(
     made: dict[str, Any] = {"type": kind}
     if message_id:
         made["id"] = message_id
-    if position:
-        made["position"] = position
+    if position is not None:
+        made["position"] = str(position)
     if data is not None:
         made["data"] = data
     return _ENCODER.encode(made)

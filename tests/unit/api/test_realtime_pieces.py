@@ -91,7 +91,7 @@ def test_ids_are_read_as_they_are_written(made: MessageId) -> None:
     body = {"type": "subscribe", "channels": ["events"], "last_id": str(made)}
     assert isinstance(read_message(json.dumps(body)), Subscribe)
     if made.created_ms:
-        assert position_of(made.created_ms - 1) < str(made)
+        assert str(position_of(made.created_ms - 1)) < str(made)
 
 
 @pytest.mark.parametrize("topic", [SESSIONS, INSIGHTS, ALERTS, EVENTS_RAW], ids=lambda t: t.name)
@@ -225,6 +225,8 @@ class Ear:
         """Messages of a channel."""
         self.heard += [msgspec.json.decode(body)["data"]["insight_id"] for body in bodies]
 
+    replay = push
+
     def tell(self, body: bytes) -> None:
         """Something else."""
         self.heard.append(msgspec.json.decode(body)["type"])
@@ -263,8 +265,50 @@ async def test_rooms_are_of_one_project() -> None:
     hub.on_state("away")
     hub.on_state(None)
     await asyncio.sleep(0)
-    assert theirs.heard == ["3", "gap", "error", "available"]
+    assert theirs.heard == ["3", "gap", "error"]
     assert hub.missed(OTHER.encode(), Channel.INSIGHTS, last) is None
+    hub.on_current(INSIGHTS.name)
+    await asyncio.sleep(0)
+    assert theirs.heard == ["3", "gap", "error", "gap", "available"]
+
+
+async def test_who_comes_before_the_history_is_read_misses_nothing() -> None:
+    """What is written after the subscription follows when all of before is read, in order, once."""
+    now_ms = NOW_MS
+    hub = Hub(lambda: now_ms, lambda _: None, wait_s=0.0)
+    owner = PROJECT.encode()
+    new, back, gone = Ear(), Ear(), Ear()
+    hub.on_start(INSIGHTS.name, NOW_MS - 60_000)
+    hub.on_state(None)
+    await asyncio.sleep(0)
+    assert not await hub.wait_until_current([Channel.INSIGHTS])
+    for ear in (new, back, gone):
+        hub.join(ear, owner, Channel.INSIGHTS)  # type: ignore[arg-type]
+    hub.send_later(new, owner, Channel.INSIGHTS, None)  # type: ignore[arg-type]
+    seen = MessageId(NOW_MS - 30_000, "i", 0, 1, 0)
+    hub.send_later(back, owner, Channel.INSIGHTS, seen)  # type: ignore[arg-type]
+    hub.send_later(gone, owner, Channel.INSIGHTS, None)  # type: ignore[arg-type]
+    hub.leave(gone, owner, Channel.INSIGHTS)  # type: ignore[arg-type]
+    now_ms += 20_000
+    assert hub.position() == position_of(NOW_MS)
+    long_ago_ms, before_ms = NOW_MS - 50_000, NOW_MS - 25_000
+    hub.take(
+        [
+            record(0, at_ms=long_ago_ms, is_history=True),
+            record(2, at_ms=before_ms, is_history=True),
+            record(3, is_history=True),
+            record(4),  # Of a partition whose end was reached.
+        ]
+    )
+    assert (new.heard, back.heard) == ([], [])
+    hub.on_current(INSIGHTS.name)
+    await asyncio.sleep(0)
+    assert new.heard == ["available", "3", "4"]
+    assert back.heard == ["available", "2", "3", "4"]
+    assert gone.heard == []
+    hub.take([record(5)])
+    assert new.heard[-1] == back.heard[-1] == "5"
+    assert hub.position() == position_of(now_ms)
 
 
 async def test_events_are_looked_at_while_somebody_wants_them() -> None:
