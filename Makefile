@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 MINUTES ?= 10
 JOBS ?= 1
+WORKERS ?= 2
 N ?= 0
 SEED ?=
 KIND ?=
@@ -37,8 +38,8 @@ setup-dev: $(VENV)/.installed-dev ## install what tests and checks need, too
 demo: setup ## everything on this machine, with sample traffic; ARGS="--once --json" for scripts
 	@$(BIN)/gosight demo $(ARGS)
 
-test: setup-dev ## all tests, the integration tests on the real servers included
-	$(BIN)/python -m pytest $(ARGS)
+test: setup-dev ## all tests, the integration tests on real servers included; WORKERS=2, 0 for one process
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 scenes: setup-dev ## precision and recall of each detector on the labelled scenes
 	@$(BIN)/python -m tests.scene_scores
