@@ -207,6 +207,8 @@ EXCLUSIONS: tuple[str, ...] = (
     "answered",
     "new_tab",
     "native_control",
+    "player_moved",
+    "page_moved",
     "slow_navigation",
     "background_error",
     "browser_noise",

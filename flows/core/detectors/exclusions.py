@@ -27,9 +27,12 @@ TWIN_MS = 50
 AFTER_MS = 500  # A selection or an answer is told soon after the press that made it.
 ERROR_MEMORY_MS = 300_000
 DRAWING_MS = 1_000
+# Until so long after a click a scroll is its doing. Source: mission-map.md, section 4.2, Sentry.
+SCROLLS_MS = 300
 # Four of five clicks must be answered: the rest is for the end of a scale, and for markers lost.
 ANSWERED, OF_CLICKS = 4, 5
 PICKERS = frozenset({"file", "color", "radio", "range"})
+PLAYER_MOVES = ("media_seek", "media_complete")
 ERRORS = ("js_error", "unhandled_rejection", "form_error")
 CHANGES = frozenset({"mutation", "dialog", "download"})
 # What browsers report as errors although nothing failed.
@@ -198,6 +201,37 @@ _ANSWERED = Exclusion(
 )
 
 
+def _is_player_moved(finding: Finding, seen: Seen) -> bool:
+    window_ms = finding.details["observation_window_ms"]
+    return any(
+        each.kind in PLAYER_MOVES and 0 <= each.at_ms - finding.at_ms <= window_ms for each in seen
+    )
+
+
+_PLAYER_MOVED = Exclusion(
+    "player_moved",
+    "A sound or video that jumps to another place, or to its end, has done what it was told.",
+    covers=_is_player_moved,
+    takes=since_then(*PLAYER_MOVES),
+)
+
+
+def _is_page_moved(finding: Finding, seen: Seen) -> bool:
+    scrolls = [each.at_ms - finding.at_ms for each in seen if each.kind == "scroll"]
+    return any(0 <= after_ms <= SCROLLS_MS for after_ms in scrolls) and not any(
+        -SCROLLS_MS <= after_ms < 0 for after_ms in scrolls
+    )
+
+
+_PAGE_MOVED = Exclusion(
+    "page_moved",
+    f"The page was at rest and began to scroll at most {SCROLLS_MS} ms after the click: that is "
+    "what such a button is for.",
+    covers=_is_page_moved,
+    takes={"scroll": SCROLLS_MS},
+)
+
+
 def _is_drawing(finding: Finding, seen: Seen) -> bool:
     first_ms, last_ms = finding.at_ms - DRAWING_MS, finding.ended_at_ms + DRAWING_MS
     return any(
@@ -262,6 +296,8 @@ def all_exclusions(labels: frozenset[str]) -> dict[str, tuple[Exclusion, ...]]:
             _CANVAS,
             _NATIVE_CONTROL,
             _NEW_TAB,
+            _PLAYER_MOVED,
+            _PAGE_MOVED,
             SLOW_NAVIGATION,
         ),
         "error_click": (_opt_out(), _BROWSER_NOISE, _BACKGROUND_ERROR),

@@ -41,11 +41,11 @@ def _is_slow_navigation(finding: Finding, seen: Seen) -> bool:
     view = next(
         (each for each in after if each.kind == "page_view" and each.view_id != click.view_id), None
     )
-    if view is None or not left or view.at_ms > end_ms:
+    if view is None or view.at_ms > end_ms:
         return False
     if view.path.rstrip("/") == _path_of_link(finding.path, link.path).rstrip("/"):
-        return True
-    return any(
+        return True  # Also if it was opened beside, with a key held down.
+    return bool(left) and any(
         each.kind == "page_load"
         and each.view_id == view.view_id
         and each.note != ""
@@ -64,9 +64,9 @@ def _path_of_link(base: str, path: str) -> str:
 SLOW_NAVIGATION = Exclusion(
     "slow_navigation",
     f"The link works, only slowly, and the browser shows that it is loading: within "
-    f"{NAVIGATION_WAIT_MS // 1_000} s, without a click elsewhere, the page is left for where the "
-    "link points, or for a page that was asked for at the time of the click (a redirect), or for "
-    "another site.",
+    f"{NAVIGATION_WAIT_MS // 1_000} s, without a click elsewhere, the page that it points to is "
+    "shown, or this one is left for a page that was asked for at the time of the click (a "
+    "redirect), or for another site.",
     covers=_is_slow_navigation,
     takes=since_then("click", "page_view", "page_exit", "page_load", "session_end"),
     wait_ms=NAVIGATION_WAIT_MS,

@@ -121,8 +121,13 @@ CASES: tuple[tuple[str, str, Callable[[Script], list[SessionEvent]]], ...] = (
     ("native_control", "dead_click", lambda s: [
         s.click(0, tag="input", attributes={"type": "file"})
     ]),
+    ("player_moved", "dead_click", lambda s: [s.click(0), s.event(1_000, "media_seek")]),
+    ("page_moved", "dead_click", lambda s: [s.click(0), s.event(300, "scroll")]),
     ("slow_navigation", "dead_click", slow_link),
     ("slow_navigation", "dead_click", lambda s: slow_link(s, view="/login")),
+    ("slow_navigation", "dead_click", lambda s: [
+        each for each in slow_link(s) if each.kind != "page_exit"
+    ]),
     ("background_error", "error_click", lambda s: [
         s.error(0), s.click(30_000, tag="p"), s.error(30_500)
     ]),
@@ -176,9 +181,17 @@ def test_an_exclusion_keeps_away_what_it_is_for(
         ("rage_click", lambda s: burst(s, attributes={"data-gosight-no-dead": ""})),
         ("rage_click", lambda s: burst(s, attributes={"data-gosight-ignore": "false"})),
         ("rage_click", lambda s: burst(s, step_ms=40)),
+        ("dead_click", lambda s: [s.click(0), s.event(1_001, "media_seek")]),
+        # The visitor scrolls: later, or already before.
+        ("dead_click", lambda s: [s.click(0), s.event(301, "scroll")]),
+        ("dead_click", lambda s: [s.event(0, "scroll"), s.click(300), s.event(310, "scroll")]),
         # The page was left for something else, from another link, or much later.
         ("dead_click", lambda s: slow_link(s, view="/other", ttfb=100)),
         ("dead_click", lambda s: slow_link(s, between="#else")),
+        (
+            "dead_click",
+            lambda s: [each for each in slow_link(s, view="/login") if each.kind != "page_exit"],
+        ),
         ("dead_click", lambda s: slow_link(s, href="https://elsewhere.example/next")),
         ("error_click", lambda s: [s.error(0, "b"), s.click(30_000), s.error(30_500)]),
         ("error_click", lambda s: [s.error(0), s.click(400_000), s.error(400_500)]),
