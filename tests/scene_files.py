@@ -1,4 +1,8 @@
-"""The recorded scenes: real browser sessions with labels; see tests/scenes/README.md."""
+"""The recorded scenes: real browser sessions with labels.
+
+See tests/scenes/README.md, and tests/more_scenes/README.md for those of other sites. Names are
+unique over both.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,19 @@ from pathlib import Path
 from typing import Any
 
 SCENES = Path(__file__).parent / "scenes"
+MORE_SCENES = Path(__file__).parent / "more_scenes"
 BATCH_DEFAULTS = ("session_id", "user_id", "anonymous_id", "device", "page", "custom")
 
 
-def scene_names() -> list[str]:
-    """Names of all scenes, in order."""
-    return sorted(path.name for path in SCENES.iterdir() if path.is_dir())
+def scene_names(folder: Path = SCENES) -> list[str]:
+    """Names of all scenes of a folder, in order."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def scene_folder(name: str) -> Path:
+    """Where a scene's files are."""
+    found = SCENES / name
+    return found if found.is_dir() else MORE_SCENES / name
 
 
 def read_scene(name: str, ends_at_ms: int) -> list[dict[str, Any]]:
@@ -21,7 +32,7 @@ def read_scene(name: str, ends_at_ms: int) -> list[dict[str, Any]]:
 
     Each is `{"received_at_ms", "client_ip", "user_agent", "batch"}` in order of arrival.
     """
-    text = gzip.decompress((SCENES / name / "batches.ndjson.gz").read_bytes()).decode()
+    text = gzip.decompress((scene_folder(name) / "batches.ndjson.gz").read_bytes()).decode()
     requests = [json.loads(line) for line in text.splitlines()]
     last_ms = max(
         max(

@@ -1,6 +1,6 @@
 """Precision and recall of each detector on the recorded scenes: `python -m tests.scene_scores`.
 
-In: the scenes with their labels (tests/scenes/README.md), decoded as the gateway and the flow do.
+In: the scenes with their labels (`tests.scene_files`), decoded as the gateway and the flow do.
 Out: a score for each type of insight under each set of rules. What a label says:
 
 - an insight that fits an item of `expected` is right, up to `count_max` of the item; one that fits
@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from flows.core.detection_rules import rules_of_document
@@ -24,7 +25,7 @@ from flows.core.insight import Finding
 from flows.core.session_event import SessionEvent
 from flows.core.session_run import run_session
 from schemas.detection_settings import DEFAULTS
-from tests.scene_files import SCENES, scene_names
+from tests.scene_files import MORE_SCENES, SCENES, scene_folder, scene_names
 from tests.session_records import live_batches, raw_values
 
 PLAIN: Mapping[str, Any] = {"insights": {"exclusions": False, "slow_page": {"late_vitals": False}}}
@@ -81,13 +82,13 @@ class Score:
 
 
 @cache
-def scenes() -> tuple[Scene, ...]:
-    """All scenes, their times as recorded."""
-    return tuple(_scene(name) for name in scene_names())
+def scenes(folder: Path) -> tuple[Scene, ...]:
+    """All scenes of a folder, their times as recorded."""
+    return tuple(_scene(name) for name in scene_names(folder))
 
 
 def _scene(name: str) -> Scene:
-    folder = SCENES / name
+    folder = scene_folder(name)
     text = gzip.decompress((folder / "batches.ndjson.gz").read_bytes()).decode()
     truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     by_session: dict[str, list[SessionEvent]] = {}
@@ -187,10 +188,12 @@ def score_scene(
     return scores
 
 
-def scores_of(document: Mapping[str, Any], *, plain: bool = False) -> dict[str, Score]:
-    """Over all scenes, by type; `plain`: against what the bare rule must give."""
+def scores_of(
+    document: Mapping[str, Any], *, plain: bool = False, folder: Path = SCENES
+) -> dict[str, Score]:
+    """Over all scenes of a folder, by type; `plain`: against what the bare rule must give."""
     total = {kind: Score() for kind in TYPES}
-    for scene in scenes():
+    for scene in scenes(folder):
         truth = scene.truth
         expected = plain_items(truth) if plain else truth["expected"]
         findings = findings_of(scene, document)
@@ -208,10 +211,11 @@ def over_all(scores: Mapping[str, Score]) -> Score:
     return total
 
 
-def table() -> str:
+def table(title: str, folder: Path) -> str:
     """Precision and recall by type and rules, then what is wrong and what is missed."""
-    lines = [f"{'':16}" + "".join(f"{name:>32}" for name in RULES)]
-    by_rules = {name: scores_of(document) for name, document in RULES.items()}
+    lines = [f"{title} ({len(scenes(folder))})\n"]
+    lines.append(f"{'':16}" + "".join(f"{name:>32}" for name in RULES))
+    by_rules = {name: scores_of(document, folder=folder) for name, document in RULES.items()}
     for kind in (*TYPES, "all"):
         cells = []
         for scores in by_rules.values():
@@ -233,4 +237,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(table("Scenes", SCENES))
+    print("\n" + table("Scenes of other sites", MORE_SCENES))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from flows.core.detectors.targets import link_of, looks_interactive
+from flows.core.detectors.targets import is_slider, labels_of, link_of, looks_interactive
 from flows.core.insight import Finding
 from flows.core.session_event import (
     Click,
@@ -25,12 +25,15 @@ from flows.core.session_event import (
 # An error this soon after a click may be the click's.
 NEAR_CLICK_MS = 1_000
 MESSAGE_CHARS = 200
+LABEL_CHARS = 64
+SLIDER = "slider"
 # Longer than any wait of an exclusion; of longer bursts of clicks the end decides.
 REMEMBERED_MS = 12_000
 
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One event. `view_id` names the page's view; `note` depends on the kind:
+    """One event. `view_id` names the page's view. Of a click, `tag` is that of its target, or
+    `SLIDER`, and `labels` are what that is called. `note` depends on the kind:
 
     click: where its link points; dom_mutation: the click and what happened, in words; page_load:
     the time to the first byte; session_end: its reason; an error: what it says, if no click was
@@ -48,6 +51,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     x: int | None = None
     y: int | None = None
     is_control: bool = False
+    labels: tuple[str, ...] = ()
 
 
 Seen = Sequence[Evidence]
@@ -58,7 +62,8 @@ class Exclusion:
     """One reason, by the name of `schemas.detection_settings.EXCLUSIONS`.
 
     `says` is what users read of it. `skips` tells whether the detector is not to see clicks on a
-    target, `hides` so of any event, `covers` whether this is the reason of what was found, as far
+    target, with `is_unsure` only those of which the page did not report what they changed; `hides`
+    so of any event; `covers` whether this is the reason of what was found, as far
     as is known: what comes later may make it the reason, but never unmake it. `takes` are the kinds
     of its evidence, each with how long before a finding (or a hidden event) it may matter; see
     `exclusion_judge`. Where `waits` agrees, a finding may be covered until `wait_ms` after its
@@ -68,6 +73,7 @@ class Exclusion:
     name: str
     says: str
     skips: Callable[[Target], bool] | None = None
+    is_unsure: bool = False
     hides: Callable[[SessionEvent, Seen], bool] | None = None
     covers: Callable[[Finding, Seen], bool] | None = None
     takes: Mapping[str, int] = field(default_factory=dict)
@@ -93,10 +99,11 @@ def evidence_of(event: SessionEvent, seen: Seen) -> Evidence:
             path,
             link_of(target) or "",
             target.selector,
-            target.tag.lower(),
+            SLIDER if is_slider(target) else target.tag.lower(),
             body.x,
             body.y,
             looks_interactive(target),
+            tuple([each for each in labels_of(target) if len(each) <= LABEL_CHARS]),
         )
     note = ""
     if isinstance(body, Mutation):

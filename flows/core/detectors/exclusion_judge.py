@@ -52,9 +52,10 @@ class Judge:
 
         `before` is the evidence before it; what is older than `hides_after_ms` may be left out.
         """
-        if self._skips and isinstance(event.body, Click):
-            skipper = self._skipper(event.body.target)
-            if skipper is not None:
+        body = event.body
+        if self._skips and isinstance(body, Click):
+            skipper = self._skipper(body.target)
+            if skipper is not None and not (skipper.is_unsure and body.dom_observed):
                 return skipper
         for each, hides in self._hiders:
             if hides(event, before):
@@ -76,7 +77,9 @@ class Judge:
     def _skipper(self, target: Target) -> Exclusion | None:
         known = self._known.get(id(target))
         if known is None or known[0] is not target:
-            skipper = next((each for each, skips in self._skips if skips(target)), None)
+            skippers = [each for each, skips in self._skips if skips(target)]
+            # One that always does before one that may.
+            skipper = min(skippers, key=lambda each: each.is_unsure, default=None)
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
             # The target is kept with it, so that no other one gets its identity.

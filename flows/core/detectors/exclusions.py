@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from flows.core.detectors.evidence import (
     NEAR_CLICK_MS,
+    SLIDER,
     Evidence,
     Exclusion,
     Seen,
@@ -18,7 +19,7 @@ from flows.core.detectors.evidence import (
     since_then,
 )
 from flows.core.detectors.page_exclusions import BESIDE, FORM_SENT, HIDDEN_PAGE, SLOW_NAVIGATION
-from flows.core.detectors.targets import is_editable, link_of
+from flows.core.detectors.targets import is_editable, labels_of, link_of
 from flows.core.insight import Finding
 from flows.core.session_event import Click, PageError, SessionEvent, Target
 
@@ -27,6 +28,7 @@ TWIN_MS = 50
 AFTER_MS = 500  # A selection or an answer is told soon after the press that made it.
 ERROR_MEMORY_MS = 300_000
 DRAWING_MS = 1_000
+_CANVAS_TAG = "canvas"
 # Until so long after a click a scroll is its doing. Source: mission-map.md, section 4.2, Sentry.
 SCROLLS_MS = 300
 # Four of five clicks must be answered: the rest is for the end of a scale, and for markers lost.
@@ -35,6 +37,9 @@ PICKERS = frozenset({"file", "color", "radio", "range"})
 PLAYER_MOVES = ("media_seek", "media_complete")
 ERRORS = ("js_error", "unhandled_rejection", "form_error")
 CHANGES = frozenset({"mutation", "dialog", "download"})
+_ANSWERS = since_then(
+    "click", "dom_mutation", "input_change", "media_play", "media_pause", "media_seek"
+)
 # What browsers report as errors although nothing failed.
 NOISE = ("ResizeObserver loop",)
 
@@ -54,22 +59,30 @@ def _opt_out(*attributes: str) -> Exclusion:
     )
 
 
-def _labels(labels: frozenset[str]) -> Exclusion:
+def _labels(labels: frozenset[str], *, asks_for_answers: bool) -> Exclusion:
     def is_meant(target: Target) -> bool:
-        values = target.attributes
-        said = (target.text, target.name, values.get("aria-label", ""), values.get("title", ""))
-        return any(text and text.strip().lower() in labels for text in said)
+        return not labels.isdisjoint(labels_of(target))
+
+    def is_working(finding: Finding, seen: Seen) -> bool:
+        clicks = clicks_of(finding, seen)
+        meant = sum([not labels.isdisjoint(each.labels) for each in clicks])
+        return 2 * meant > len(clicks) and any(_answered(finding, clicks, seen))
 
     return Exclusion(
         "labels",
         "Steppers and pagers are meant to be clicked fast. They are known by their text, name, "
-        "`aria-label` or `title`, which must equal one of `rage_click.exclude_labels`.",
+        "`aria-label` or `title`, which must equal one of `rage_click.exclude_labels`. Where the "
+        "page reports what clicks change, and with `answered`, one of the clicks must have changed "
+        "something: who hammers on a pager that is dead is annoyed.",
         skips=is_meant,
+        is_unsure=asks_for_answers,
+        covers=is_working if asks_for_answers else None,
+        takes=_ANSWERS if asks_for_answers else {},
     )
 
 
 def _is_canvas(target: Target) -> bool:
-    return target.tag.lower() == "canvas"
+    return target.tag.lower() == _CANVAS_TAG
 
 
 _TEXT_FIELD = Exclusion(
@@ -81,7 +94,7 @@ _TEXT_FIELD = Exclusion(
 _CANVAS = Exclusion(
     "canvas",
     "Games and drawings answer by pixels, which nobody sees from outside; there, clicking and "
-    "moving fast is the purpose.",
+    "moving fast is the purpose. So is moving fast while a slider is dragged.",
     skips=_is_canvas,
 )
 _NATIVE_CONTROL = Exclusion(
@@ -170,12 +183,16 @@ def _is_answered(finding: Finding, seen: Seen) -> bool:
         each.kind in ERRORS and finding.at_ms <= each.at_ms <= last_ms for each in seen
     ):
         return False
-    ends = [each.at_ms for each in clicks[1:]] + [last_ms]
-    answered = [
+    return OF_CLICKS * sum(_answered(finding, clicks, seen)) >= ANSWERED * len(clicks)
+
+
+def _answered(finding: Finding, clicks: Seen, seen: Seen) -> list[bool]:
+    """Of each click whether it was answered before the next one."""
+    ends = [each.at_ms for each in clicks[1:]] + [finding.ended_at_ms + AFTER_MS]
+    return [
         any(_answers(each, click, end_ms) for each in seen)
         for click, end_ms in zip(clicks, ends, strict=True)
     ]
-    return OF_CLICKS * sum(answered) >= ANSWERED * len(clicks)
 
 
 def _answers(each: Evidence, click: Evidence, end_ms: int) -> bool:
@@ -195,9 +212,7 @@ _ANSWERED = Exclusion(
     "changed the page (or a field, or played or paused) before the next one. Not if an error came "
     "in between: then what changed was not what was wanted.",
     covers=_is_answered,
-    takes=since_then(
-        "click", "dom_mutation", "input_change", "media_play", "media_pause", "media_seek", *ERRORS
-    ),
+    takes={**_ANSWERS, **since_then(*ERRORS)},
 )
 
 
@@ -235,7 +250,9 @@ _PAGE_MOVED = Exclusion(
 def _is_drawing(finding: Finding, seen: Seen) -> bool:
     first_ms, last_ms = finding.at_ms - DRAWING_MS, finding.ended_at_ms + DRAWING_MS
     return any(
-        each.tag == "canvas" and each.path == finding.path and first_ms <= each.at_ms <= last_ms
+        each.tag in (_CANVAS_TAG, SLIDER)
+        and each.path == finding.path
+        and first_ms <= each.at_ms <= last_ms
         for each in seen
     )
 
@@ -277,12 +294,14 @@ _BACKGROUND_ERROR = Exclusion(
 )
 
 
-def all_exclusions(labels: frozenset[str]) -> dict[str, tuple[Exclusion, ...]]:
-    """By type of insight."""
+def all_exclusions(
+    labels: frozenset[str], *, asks_for_answers: bool = True
+) -> dict[str, tuple[Exclusion, ...]]:
+    """By type of insight; whether steppers must work is told by `asks_for_answers`."""
     return {
         "rage_click": (
             _opt_out("data-gosight-no-rage"),
-            _labels(labels),
+            _labels(labels, asks_for_answers=asks_for_answers),
             _TEXT_FIELD,
             _CANVAS,
             _LABEL_TWIN,
@@ -311,4 +330,5 @@ def exclusions_for(
     insight_type: str, names: frozenset[str], labels: frozenset[str]
 ) -> tuple[Exclusion, ...]:
     """Those of one type of insight that are switched on."""
-    return tuple(each for each in all_exclusions(labels)[insight_type] if each.name in names)
+    found = all_exclusions(labels, asks_for_answers=_ANSWERED.name in names)[insight_type]
+    return tuple(each for each in found if each.name in names)

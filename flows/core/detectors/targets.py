@@ -71,6 +71,20 @@ def is_outside(target: Target) -> bool:
     return href.startswith(OUTSIDE_SCHEMES) or "download" in target.attributes
 
 
+def is_slider(target: Target) -> bool:
+    """What is dragged to and fro to choose a value."""
+    return (
+        target.tag.lower() == "input" and target.attributes.get("type", "").lower() == "range"
+    ) or target.attributes.get("role", "").lower() == "slider"
+
+
+def labels_of(target: Target) -> frozenset[str]:
+    """What the element is called, by its text or for a screen reader; in lower case."""
+    values = target.attributes
+    said = (target.text, target.name, values.get("aria-label", ""), values.get("title", ""))
+    return frozenset([text.strip().lower() for text in said if text])
+
+
 def link_of(target: Target) -> str | None:
     """The address of a link; None if it is none."""
     return target.href if target.tag.lower() == "a" else None

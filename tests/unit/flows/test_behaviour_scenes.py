@@ -12,7 +12,7 @@ from flows.core.detection_rules import rules_of_document
 from flows.core.insight import Finding, insight_of
 from flows.core.session_event import SessionBatch
 from flows.core.session_run import run_session
-from tests.scene_files import scene_names
+from tests.scene_files import MORE_SCENES, scene_names
 from tests.session_records import live_batches, scene_values
 from tests.session_schedules import Clock, Delivery
 
@@ -21,7 +21,7 @@ HOUR_MS = 3_600_000
 _by_id = attrgetter("insight_id")
 
 
-@pytest.mark.parametrize("name", scene_names())
+@pytest.mark.parametrize("name", [*scene_names(), *scene_names(MORE_SCENES)])
 def test_a_scene_as_it_came_gives_what_its_sessions_give_as_a_whole(name: str) -> None:
     """Insights of each session are those of the reference, though its events came bit by bit."""
     rules = rules_of_document({})

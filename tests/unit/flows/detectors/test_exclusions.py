@@ -42,6 +42,17 @@ def answered(script: Script, clicks: Events, every: int = 1) -> list[SessionEven
     return made
 
 
+def pager(script: Script, *, works: bool) -> list[SessionEvent]:
+    """Clicks on "next" on a page that reports what they change: nothing, or only the first does."""
+    clicks = burst(script, text="Next", dom_observed=True)
+    return answered(script, clicks, every=len(clicks)) if works else clicks
+
+
+def sweep(script: Script) -> list[SessionEvent]:
+    """Three seconds to and fro."""
+    return script.way([(50 * i, 100 + 40 * (i % 2), 200) for i in range(60)])
+
+
 def twins(script: Script) -> list[SessionEvent]:
     """Three presses on a label."""
     made = []
@@ -108,8 +119,13 @@ CASES: tuple[tuple[str, str, Callable[[Script], list[SessionEvent]]], ...] = (
     ]),
     ("canvas", "rage_click", lambda s: burst(s, tag="canvas")),
     ("canvas", "dead_click", lambda s: [s.click(0, tag="canvas", attributes={"onclick": ""})]),
+    ("labels", "rage_click", lambda s: pager(s, works=True)),
+    ("canvas", "thrashed_cursor", lambda s: [*sweep(s), s.click(900, tag="canvas")]),
     ("canvas", "thrashed_cursor", lambda s: [
-        *s.way([(50 * i, 100 + 40 * (i % 2), 200) for i in range(60)]), s.click(900, tag="canvas")
+        *sweep(s), s.click(3_200, tag="input", attributes={"type": "range"})
+    ]),
+    ("canvas", "thrashed_cursor", lambda s: [
+        *sweep(s), s.click(3_200, tag="i", attributes={"role": "slider"})
     ]),
     ("label_twin", "rage_click", twins),
     ("text_selection", "rage_click", lambda s: [*burst(s), s.event(1_300, "text_select")]),
@@ -178,6 +194,16 @@ def test_an_exclusion_keeps_away_what_it_is_for(
         ("rage_click", lambda s: answered(s, burst(s), every=2)),
         ("rage_click", lambda s: [*burst(s), s.event(3_000, "scroll")]),
         ("rage_click", lambda s: burst(s, text="Next page")),
+        # A pager that is dead; half of the clicks are on one that works.
+        ("rage_click", lambda s: pager(s, works=False)),
+        (
+            "rage_click",
+            lambda s: [*pager(s, works=True), *burst(s, 6, 190, selector="#b", text="Buy")],
+        ),
+        (
+            "thrashed_cursor",
+            lambda s: [*sweep(s), s.click(900, tag="input", attributes={"type": "text"})],
+        ),
         ("rage_click", lambda s: burst(s, attributes={"data-gosight-no-dead": ""})),
         ("rage_click", lambda s: burst(s, attributes={"data-gosight-ignore": "false"})),
         ("rage_click", lambda s: burst(s, step_ms=40)),
