@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from flows.core.detectors.targets import is_slider, labels_of, link_of, looks_interactive
+from flows.core.detectors.targets import (
+    KnownTargets,
+    is_slider,
+    labels_of,
+    link_of,
+    looks_interactive,
+)
 from flows.core.insight import Finding
 from flows.core.session_event import (
     Click,
@@ -86,24 +92,38 @@ def since_then(*kinds: str) -> dict[str, int]:
     return dict.fromkeys(kinds, 0)
 
 
+def _facts_of(target: Target) -> tuple[str, str, str, bool, tuple[str, ...]]:
+    """Link, selector, tag, whether it is a control, and labels."""
+    return (
+        link_of(target) or "",
+        target.selector,
+        SLIDER if is_slider(target) else target.tag.lower(),
+        looks_interactive(target),
+        tuple(sorted([each for each in labels_of(target) if len(each) <= LABEL_CHARS])),
+    )
+
+
+_facts = KnownTargets(_facts_of)
+
+
 def evidence_of(event: SessionEvent, seen: Seen) -> Evidence:
     """What is to be known of an event, given what was seen before."""
     body, view_id, path = event.body, event.visitor.page_view_id, event.page.path
     if isinstance(body, Click):
-        target = body.target
+        link, selector, tag, is_control, labels = _facts.of(body.target)
         return Evidence(
             event.kind,
             event.at_ms,
             event.event_id,
             view_id,
             path,
-            link_of(target) or "",
-            target.selector,
-            SLIDER if is_slider(target) else target.tag.lower(),
+            link,
+            selector,
+            tag,
             body.x,
             body.y,
-            looks_interactive(target),
-            tuple([each for each in labels_of(target) if len(each) <= LABEL_CHARS]),
+            is_control,
+            labels,
         )
     note = ""
     if isinstance(body, Mutation):

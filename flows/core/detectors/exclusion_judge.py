@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flows.core.detectors.evidence import REMEMBERED_MS, Evidence, Exclusion, Seen
+from flows.core.detectors.targets import KnownTargets
 from flows.core.insight import Finding
 from flows.core.session_event import Click, SessionEvent, Target
 
 # Longer than what is remembered of a finding, and the longest wait until it is decided.
 LINGERS_MS = 30_000
-KNOWN_MAX = 4_096
 # Kinds of events that an exclusion may hide.
 _HIDDEN_KINDS = frozenset({"click", "js_error", "unhandled_rejection"})
 
@@ -44,8 +44,7 @@ class Judge:
         self.hides_after_ms = max(
             [keep_ms for each, _ in self._hiders for keep_ms in each.takes.values()], default=-1
         )
-        # Elements are shared between clicks on them: what skips one is known by its identity.
-        self._known: dict[int, tuple[Target, Exclusion | None]] = {}
+        self._skippers = KnownTargets(self._skipper)
 
     def hider(self, event: SessionEvent, before: Seen) -> Exclusion | None:
         """The exclusion that keeps this event from the detector.
@@ -54,7 +53,7 @@ class Judge:
         """
         body = event.body
         if self._skips and isinstance(body, Click):
-            skipper = self._skipper(body.target)
+            skipper = self._skippers.of(body.target)
             if skipper is not None and not (skipper.is_unsure and body.dom_observed):
                 return skipper
         for each, hides in self._hiders:
@@ -75,16 +74,9 @@ class Judge:
         return finding.at_ms + wait_ms if wait_ms else 0
 
     def _skipper(self, target: Target) -> Exclusion | None:
-        known = self._known.get(id(target))
-        if known is None or known[0] is not target:
-            skippers = [each for each, skips in self._skips if skips(target)]
-            # One that always does before one that may.
-            skipper = min(skippers, key=lambda each: each.is_unsure, default=None)
-            if len(self._known) >= KNOWN_MAX:
-                self._known.clear()
-            # The target is kept with it, so that no other one gets its identity.
-            known = self._known[id(target)] = (target, skipper)
-        return known[1]
+        skippers = [each for each, skips in self._skips if skips(target)]
+        # One that always does before one that may.
+        return min(skippers, key=lambda each: each.is_unsure, default=None)
 
 
 def visible(exclusion: Exclusion, finding: Finding, seen: Seen) -> list[Evidence]:

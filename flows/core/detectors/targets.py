@@ -7,6 +7,8 @@ expect of it. Source: detectors.md, section 3.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from flows.core.session_event import Target
 
@@ -23,7 +25,31 @@ FIELD_TAGS = frozenset({"select", "textarea"})
 # Links that hand over to another program: the page has nothing to answer with.
 OUTSIDE_SCHEMES = ("mailto:", "tel:", "sms:", "blob:", "data:")
 
+ResultT = TypeVar("ResultT")
+
+KNOWN_MAX = 4_096
+
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+
+
+class KnownTargets(Generic[ResultT]):
+    """What `make` says of targets: asked once for each, as clicks on an element share its target.
+
+    Targets are known by their identity, and kept, so that no other one gets it.
+    """
+
+    def __init__(self, make: Callable[[Target], ResultT]) -> None:
+        self._make = make
+        self._known: dict[int, tuple[Target, ResultT]] = {}
+
+    def of(self, target: Target) -> ResultT:
+        """What is said of this one."""
+        known = self._known.get(id(target))
+        if known is None:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            known = self._known[id(target)] = (target, self._make(target))
+        return known[1]
 
 
 def class_words(classes: tuple[str, ...]) -> set[str]:
