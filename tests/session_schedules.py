@@ -44,7 +44,10 @@ HOME = Page("https://a.example/", "/", "/")
 PATHS = ("/", "/cart", "/pricing")
 ACTIONS = ("burst", "click", "moves", "error", "view", "back", "answer", "scroll", "vitals", "goal")
 # What exclusions look at, too.
-REASONS = ("twin", "link", "handled", "canvas", "noise", "background", "away", "form", "select")
+REASONS = (
+    "twin", "link", "handled", "canvas", "noise", "background", "away", "form", "select", "pager",
+    "player", "jump", "slider",
+)  # fmt: skip
 
 
 @dataclass
@@ -137,6 +140,31 @@ class Story:
             case "select":
                 self.act("burst", 0)
                 self.put("text_select", None)
+            case "pager":
+                is_observed = chance.choice((True, True, None))
+                for _ in range(chance.randint(5, 8)):
+                    name = chance.choice(("next", "next", "next", "more"))
+                    target = Target(f"#{name}", "p", name, text=name)
+                    click = self.put("click", Click(target, 600, 600, True, is_observed))
+                    self.at_ms += 200
+                    if chance.random() < 0.1:
+                        self.put("dom_mutation", Mutation(click.event_id, ("mutation",)))
+            case "player":
+                self.put("click", self.click(40, 900))
+                self.at_ms += chance.choice((5, 1_000, 1_001))
+                self.put(chance.choice(("media_seek", "media_complete")), None)
+            case "jump":
+                if chance.random() < 0.3:
+                    self.put("scroll", Depth(20))
+                    self.at_ms += chance.choice((10, 300, 301))
+                self.put("click", self.click(50, 50))
+                self.at_ms += chance.choice((8, 300, 301))
+                self.put("scroll", Depth(60))
+            case "slider":
+                self.act("moves", 0)
+                self.at_ms += chance.choice((0, 1_400, 1_600))
+                target = Target("#volume", "input", attributes={"type": "range"})
+                self.put("click", Click(target, 5, 5, True, True))
 
     def put(self, kind: str, body: Body | None) -> SessionEvent:
         """One event now."""
