@@ -68,10 +68,10 @@ class Exclusion:
     """One reason, by the name of `schemas.detection_settings.EXCLUSIONS`.
 
     `says` is what users read of it. `skips` tells whether the detector is not to see clicks on a
-    target, with `is_unsure` only those of which the page did not report what they changed; `hides`
-    so of any event; `covers` whether this is the reason of what was found, as far
-    as is known: what comes later may make it the reason, but never unmake it. `takes` are the kinds
-    of its evidence, each with how long before a finding (or a hidden event) it may matter; see
+    target, with `unless_observed` those alone of which the page did not report what they changed;
+    `hides` so of any event; `covers` whether this is the reason of what was found, as far as is
+    known: what comes later may make it the reason, but never unmake it. `takes` are the kinds of
+    its evidence, each with how long before a finding (or a hidden event) it may matter; see
     `exclusion_judge`. Where `waits` agrees, a finding may be covered until `wait_ms` after its
     time.
     """
@@ -79,7 +79,7 @@ class Exclusion:
     name: str
     says: str
     skips: Callable[[Target], bool] | None = None
-    is_unsure: bool = False
+    unless_observed: bool = False
     hides: Callable[[SessionEvent, Seen], bool] | None = None
     covers: Callable[[Finding, Seen], bool] | None = None
     takes: Mapping[str, int] = field(default_factory=dict)

@@ -54,7 +54,7 @@ class Judge:
         body = event.body
         if self._skips and isinstance(body, Click):
             skipper = self._skippers.of(body.target)
-            if skipper is not None and not (skipper.is_unsure and body.dom_observed):
+            if skipper is not None and not (skipper.unless_observed and body.dom_observed):
                 return skipper
         for each, hides in self._hiders:
             if hides(event, before):
@@ -76,7 +76,7 @@ class Judge:
     def _skipper(self, target: Target) -> Exclusion | None:
         skippers = [each for each, skips in self._skips if skips(target)]
         # One that always does before one that may.
-        return min(skippers, key=lambda each: each.is_unsure, default=None)
+        return min(skippers, key=lambda each: each.unless_observed, default=None)
 
 
 def visible(exclusion: Exclusion, finding: Finding, seen: Seen) -> list[Evidence]:

@@ -75,7 +75,7 @@ def _labels(labels: frozenset[str], *, asks_for_answers: bool) -> Exclusion:
         "page reports what clicks change, and with `answered`, one of the clicks must have changed "
         "something: who hammers on a pager that is dead is annoyed.",
         skips=is_meant,
-        is_unsure=asks_for_answers,
+        unless_observed=asks_for_answers,
         covers=is_working if asks_for_answers else None,
         takes=_ANSWERS if asks_for_answers else {},
     )
