@@ -381,10 +381,6 @@ def _begun_of(text: str, part: Part, offset: int) -> Begun | None:
     return Begun(note.leader, note.at_ms, BlockName(spans) if spans else None)
 
 
-def _offsets_after(block: BlockName) -> dict[Part, TopicPartition]:
-    return {s.part: TopicPartition(*s.part, s.last_offset + 1, "") for s in block.spans}
-
-
 class KafkaPositionStore:
     """Positions as commits of a consumer group; the begun block is in the commits' metadata."""
 
@@ -410,25 +406,22 @@ class KafkaPositionStore:
                 positions[part] = Position(entry.offset, begun)
         return positions
 
-    def begin(self, block: BlockName, at_ms: int, after: BlockName | None = None) -> None:
+    def begin(self, block: BlockName, at_ms: int) -> None:
         """See `PositionStore.begin`."""
-        offsets = _offsets_after(after) if after is not None else {}
+        offsets: list[TopicPartition] = []
         for span in block.spans:
             is_leader = span.part == block.leader
             note = _note_of(Begun(block.leader, at_ms, block if is_leader else None))
-            offsets[span.part] = TopicPartition(*span.part, span.first_offset, note)
-        self._commit(list(offsets.values()), wait=True)
+            offsets.append(TopicPartition(*span.part, span.first_offset, note))
+        self._commit(offsets)
 
-    def finish(self, block: BlockName, *, wait: bool = True) -> None:
+    def finish(self, block: BlockName) -> None:
         """See `PositionStore.finish`."""
-        self._commit(list(_offsets_after(block).values()), wait=wait)
+        self._commit([TopicPartition(*s.part, s.last_offset + 1, "") for s in block.spans])
 
-    def _commit(self, offsets: list[TopicPartition], *, wait: bool) -> None:
+    def _commit(self, offsets: list[TopicPartition]) -> None:
         with self._lock:
             try:
-                if not wait:
-                    self._consumer.commit(offsets=offsets, asynchronous=True)
-                    return
                 results = self._consumer.commit(offsets=offsets, asynchronous=False)
             except KafkaException as error:
                 raise RetryableError(f"cannot commit the group's offsets: {error}") from error

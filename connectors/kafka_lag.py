@@ -228,14 +228,14 @@ class TrackedPositions:
             self._monitor.written(part, position.next_offset)
         return found
 
-    def begin(self, block: BlockName, at_ms: int, after: BlockName | None = None) -> None:
+    def begin(self, block: BlockName, at_ms: int) -> None:
         """See `PositionStore.begin`."""
-        self._positions.begin(block, at_ms, after)
+        self._positions.begin(block, at_ms)
         for span in block.spans:
             self._monitor.written(span.part, span.first_offset)
 
-    def finish(self, block: BlockName, *, wait: bool = True) -> None:
+    def finish(self, block: BlockName) -> None:
         """See `PositionStore.finish`."""
-        self._positions.finish(block, wait=wait)
+        self._positions.finish(block)
         for span in block.spans:
             self._monitor.written(span.part, span.last_offset + 1)

@@ -103,17 +103,15 @@ class PositionStore(Protocol):
             RetryableError: the store cannot be reached.
         """
 
-    def begin(self, block: BlockName, at_ms: int, after: BlockName | None = None) -> None:
-        """Note that a block is begun, and that `after` is stored: all of it or nothing of it.
-
-        Durable when it returns.
+    def begin(self, block: BlockName, at_ms: int) -> None:
+        """Note that a block is begun, all of it or nothing of it; durable when it returns.
 
         Raises:
             RetryableError: the store cannot be reached.
         """
 
-    def finish(self, block: BlockName, *, wait: bool = True) -> None:
-        """Note that a block is stored; durable when it returns, unless told not to wait.
+    def finish(self, block: BlockName) -> None:
+        """Note that a block is stored; durable when it returns.
 
         Raises:
             RetryableError: the store cannot be reached.

@@ -76,39 +76,36 @@ class MemoryRecordProducer:
 
 
 class MemoryPositionStore:
-    """Twin of `KafkaPositionStore`; it can be told to fail, and to lose commits not waited for."""
+    """Twin of `KafkaPositionStore`; it can be told to fail."""
 
     def __init__(self) -> None:
         self.positions: dict[Part, Position] = {}
         self.failures: list[tuple[Literal["before", "after"], str]] = []
-        self.loses_finish = False
 
     def load(self, parts: Sequence[Part]) -> Mapping[Part, Position]:
         """See `PositionStore.load`."""
         return {part: self.positions[part] for part in parts if part in self.positions}
 
-    def begin(self, block: BlockName, at_ms: int, after: BlockName | None = None) -> None:
+    def begin(self, block: BlockName, at_ms: int) -> None:
         """See `PositionStore.begin`."""
-        self._fail_if_told("before")
-        if after is not None:
-            self.finish(after)
+        self._fail_if_told("before", "position")
         for span in block.spans:
             named = block if span.part == block.leader else None
             begun = Begun(block.leader, at_ms, named)
             self.positions[span.part] = Position(span.first_offset, begun)
-        self._fail_if_told("after")
+        self._fail_if_told("after", "position")
 
-    def finish(self, block: BlockName, *, wait: bool = True) -> None:
+    def finish(self, block: BlockName) -> None:
         """See `PositionStore.finish`."""
-        if not wait and self.loses_finish:
-            return
+        self._fail_if_told("before", "end")
         for span in block.spans:
             self.positions[span.part] = Position(span.last_offset + 1)
+        self._fail_if_told("after", "end")
 
-    def _fail_if_told(self, when: Literal["before", "after"]) -> None:
-        if (when, "position") in self.failures:
-            self.failures.remove((when, "position"))
-            raise RetryableError(f"the memory positions were told to fail {when} a block")
+    def _fail_if_told(self, when: Literal["before", "after"], name: str) -> None:
+        if (when, name) in self.failures:
+            self.failures.remove((when, name))
+            raise RetryableError(f"the memory positions were told to fail {when} a {name}")
 
 
 class MemorySpanReader:

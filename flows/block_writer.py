@@ -8,7 +8,7 @@ repeatable:
 2. dead letters of records that cannot be read, acknowledged by Kafka;
 3. event rows without duplicates and erased visitors, with the block's token;
 4. ledger entries, with the block's token: the block is complete;
-5. positions after the block (for lag tools; not waited for, the next intent says it as well);
+5. positions after the block;
 6. live figures, which may be lost.
 
 Records of partitions that have left this process are put aside before step 1: nothing of them was
@@ -111,7 +111,6 @@ class BlockWriter:
         self._clock_ms = clock_ms
         self._new_events = NewEvents(store)
         self._figures = LiveFigures(store, live)
-        self._last: tuple[BlockName, Mapping[Part, int]] | None = None
 
     def write(self, block: Block[PolledBatch]) -> None:
         """Make all effects of a block, in order.
@@ -139,8 +138,7 @@ class BlockWriter:
     def _write(
         self, name: BlockName, chunks: Sequence[EnrichedChunk], held: Mapping[Part, int]
     ) -> None:
-        after = self._last[0] if self._last is not None else None
-        self._try("position", lambda: self._positions.begin(name, self._clock_ms(), after))
+        self._try("position", lambda: self._positions.begin(name, self._clock_ms()))
         self._be_sure()
         if not self._is_ours(name, held):
             raise FatalError("the claims were lost while a block was begun; nothing is written")
@@ -154,8 +152,7 @@ class BlockWriter:
 
         rows = self._inside(put)
         if self._is_ours(name, held):  # Else the next holder may have noted more by now.
-            self._last = (name, held)
-            self._try("position", lambda: self._positions.finish(name, wait=False))
+            self._try("position", lambda: self._positions.finish(name))
         for part in rows:
             self._figures.put(part.chunks, part.kept, self._clock_ms())
 
@@ -215,13 +212,9 @@ class BlockWriter:
         return begun_ms is not None and self._store.is_remembered(begun_ms)
 
     def forget(self, parts: Sequence[Part]) -> None:
-        """These partitions have left: their positions are made durable, nothing is remembered."""
+        """These partitions have left: nothing of them is remembered."""
         self._new_events.forget()
         self._figures.forget(parts)
-        last, self._last = self._last, None
-        if last is not None and self._is_ours(*last):
-            name, _ = last
-            self._try("position", lambda: self._positions.finish(name))
 
     def _is_ours(self, name: BlockName, held: Mapping[Part, int]) -> bool:
         """Whether the partitions of a block are still held as they were."""

@@ -25,11 +25,9 @@ from typing import TypeVar
 
 from prometheus_client import Counter
 
-from connectors.errors import RetryableError
 from connectors.kafka_ends import PartEnds
 from connectors.kafka_log import BlockName, OutRecord, Part, PositionStore, RecordProducer, Span
 from connectors.kafka_progress import GroupProgress
-from connectors.telemetry import get_logger
 from flows.core.alerts.signals import (
     Report,
     SignalBatch,
@@ -209,11 +207,7 @@ class SignalWriter:
             source.reported_ms, source.is_first = source.clock_ms, False
             source.batches = []
         if spans:
-            try:
-                self._positions.finish(BlockName(tuple(spans)), wait=False)
-            except RetryableError as error:
-                # Said again with the next reports; what is read again is skipped.
-                get_logger().warning("position_not_told", detail=str(error))
+            self._try("position", lambda: self._positions.finish(BlockName(tuple(spans))))
         self._write_at = self._monotonic() + WRITE_EVERY_S
 
     def _reports(

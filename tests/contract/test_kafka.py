@@ -165,13 +165,13 @@ def test_positions_come_back_as_they_were_saved(broker: Broker) -> None:
         second: Position(7, Begun(first, 1_234)),
     }
     follower = BlockName((Span(TOPIC.name, 1, 8, 20), Span(TOPIC.name, 2, 0, 3)))
-    broker.positions.begin(follower, 1_235, name)
+    broker.positions.finish(name)
+    broker.positions.begin(follower, 1_235)
     assert broker.positions.load(PARTS) == {
         first: Position(10),
         second: Position(8, Begun(second, 1_235, follower)),
         third: Position(0, Begun(second, 1_235)),
     }
-    broker.positions.finish(follower, wait=False)
     broker.positions.finish(follower)
     assert broker.positions.load(PARTS) == {
         first: Position(10),

@@ -52,12 +52,12 @@ class FailingPositions(MemoryPositionStore):
         super().__init__()
         self.refusals_left = 0
 
-    def finish(self, block: BlockName, *, wait: bool = True) -> None:
+    def finish(self, block: BlockName) -> None:
         """See `PositionStore.finish`."""
         if self.refusals_left:
             self.refusals_left -= 1
             raise RetryableError("told so")
-        super().finish(block, wait=wait)
+        super().finish(block)
 
 
 class World:

@@ -255,7 +255,7 @@ def test_page_views_of_the_minute_are_absolute_over_restarts() -> None:
 
 FAILURES: st.SearchStrategy[Failure] = st.one_of(
     st.tuples(st.sampled_from(["before", "between", "after", "late"]), st.just("events")),
-    st.tuples(st.sampled_from(["before", "after"]), st.sampled_from(["ledger", "position"])),
+    st.tuples(st.sampled_from(["before", "after"]), st.sampled_from(["ledger", "position", "end"])),
 )
 
 
@@ -295,18 +295,16 @@ def check_exact(world: World, sent: Counter[str]) -> None:
     failures=st.lists(FAILURES, max_size=6),
     rows_max=st.integers(1, 20),
     batch_records=st.integers(1, 6),
-    loses_finish=st.booleans(),
 )
 @settings(max_examples=80, deadline=None)
 def test_any_crash_and_any_batching_store_each_event_once(
-    seed: int, failures: list[Failure], rows_max: int, batch_records: int, loses_finish: bool
+    seed: int, failures: list[Failure], rows_max: int, batch_records: int
 ) -> None:
     """Deaths at every step, with other cuts in each life: the same rows, views and ledger."""
     chance = random.Random(seed)
     world = World()
     sent = fill(world, chance)
     tell(world, failures)
-    world.positions.loses_finish = loses_finish
     for _life in range(len(failures) + 1):
         with suppress(BytewaxRuntimeError):
             world.run(
@@ -320,26 +318,25 @@ def test_any_crash_and_any_batching_store_each_event_once(
 
 def tell(world: World, failures: list[Failure]) -> None:
     """What is to go wrong, each once."""
-    world.store.failures = [failure for failure in failures if failure[1] != "position"]
-    world.positions.failures = [failure for failure in failures if failure[1] == "position"]
+    positions = [failure for failure in failures if failure[1] in ("position", "end")]
+    world.positions.failures = positions
+    world.store.failures = [failure for failure in failures if failure not in positions]
 
 
 @given(
     seed=st.integers(0, 2**32),
     failures=st.lists(FAILURES, max_size=6),
     counts=st.lists(st.integers(1, 5), min_size=1, max_size=6),
-    loses_finish=st.booleans(),
 )
 @settings(max_examples=80, deadline=None)
 def test_any_number_of_processes_and_any_crash_store_each_event_once(
-    seed: int, failures: list[Failure], counts: list[int], loses_finish: bool
+    seed: int, failures: list[Failure], counts: list[int]
 ) -> None:
     """Partitions shared out anew in each life, while blocks over several of them are unfinished."""
     chance = random.Random(seed)
     world = World()
     sent = fill(world, chance)
     tell(world, failures)
-    world.positions.loses_finish = loses_finish
     for count in counts:
         parts = PARTS.copy()
         chance.shuffle(parts)

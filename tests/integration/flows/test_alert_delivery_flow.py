@@ -58,13 +58,13 @@ class ListedPositions(MemoryPositionStore):
         self.effects = effects
         self.refusals_left = 0
 
-    def finish(self, block: BlockName, *, wait: bool = True) -> None:
+    def finish(self, block: BlockName) -> None:
         """See `PositionStore.finish`."""
         if self.refusals_left:
             self.refusals_left -= 1
             raise RetryableError("told so")
         self.effects.append(f"position {block.spans[0].last_offset}")
-        super().finish(block, wait=wait)
+        super().finish(block)
 
 
 class World:

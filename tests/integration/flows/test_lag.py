@@ -126,7 +126,8 @@ def test_a_stuck_flow_is_seen_to_fall_behind(world: World) -> None:
     monitor = world.monitor()
     number = world.full_partition()
     positions = world.positions(monitor)
-    positions.begin(world.span(number, 1, 2), 0, world.span(number, 0, 0))
+    positions.finish(world.span(number, 0, 0))
+    positions.begin(world.span(number, 1, 2), 0)
     monitor.refresh()
     assert monitor.lag_records() == 2
     before_s = monitor.lag_seconds()
