@@ -46,7 +46,7 @@ ACTIONS = ("burst", "click", "moves", "error", "view", "back", "answer", "scroll
 # What exclusions look at, too.
 REASONS = (
     "twin", "link", "handled", "canvas", "noise", "background", "away", "form", "select", "pager",
-    "player", "jump", "slider",
+    "player", "jump", "slider", "end",
 )  # fmt: skip
 
 
@@ -160,6 +160,17 @@ class Story:
                 self.put("click", self.click(50, 50))
                 self.at_ms += chance.choice((8, 300, 301))
                 self.put("scroll", Depth(60))
+            case "end":
+                older = Target("#older", "button", "older", text="older")
+                for _ in range(chance.randint(1, 6)):
+                    click = self.put("click", Click(older, 600, 80, True, True))
+                    self.put("dom_mutation", Mutation(click.event_id, ("mutation",)))
+                    self.at_ms += 300
+                self.at_ms += chance.choice((0, 1_700, 1_701))
+                older = msgspec.structs.replace(older, attributes={"disabled": ""})
+                for _ in range(chance.randint(1, 3)):
+                    self.put("click", Click(older, 600, 80, True, True))
+                    self.at_ms += 300
             case "slider":
                 self.act("moves", 0)
                 self.at_ms += chance.choice((0, 1_400, 1_600))

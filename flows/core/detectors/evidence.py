@@ -12,6 +12,7 @@ import msgspec
 
 from flows.core.detectors.targets import (
     KnownTargets,
+    is_disabled,
     is_slider,
     labels_of,
     link_of,
@@ -32,14 +33,14 @@ from flows.core.session_event import (
 NEAR_CLICK_MS = 1_000
 MESSAGE_CHARS = 200
 LABEL_CHARS = 64
-SLIDER = "slider"
+SLIDER, DISABLED = "slider", "disabled"
 # Longer than any wait of an exclusion; of longer bursts of clicks the end decides.
 REMEMBERED_MS = 12_000
 
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One event. `view_id` names the page's view. Of a click, `tag` is that of its target, or
-    `SLIDER`, and `labels` are what that is called. `note` depends on the kind:
+    `SLIDER` or `DISABLED`, and `labels` are what that is called. `note` depends on the kind:
 
     click: where its link points; dom_mutation: the click and what happened, in words; page_load:
     the time to the first byte; session_end: its reason; an error: what it says, if no click was
@@ -94,10 +95,11 @@ def since_then(*kinds: str) -> dict[str, int]:
 
 def _facts_of(target: Target) -> tuple[str, str, str, bool, tuple[str, ...]]:
     """Link, selector, tag, whether it is a control, and labels."""
+    tag = DISABLED if is_disabled(target) else SLIDER if is_slider(target) else target.tag.lower()
     return (
         link_of(target) or "",
         target.selector,
-        SLIDER if is_slider(target) else target.tag.lower(),
+        tag,
         looks_interactive(target),
         tuple(sorted([each for each in labels_of(target) if len(each) <= LABEL_CHARS])),
     )

@@ -9,6 +9,7 @@ left and shown are in `page_exclusions`.
 from __future__ import annotations
 
 from flows.core.detectors.evidence import (
+    DISABLED,
     NEAR_CLICK_MS,
     SLIDER,
     Evidence,
@@ -31,6 +32,8 @@ DRAWING_MS = 1_000
 _CANVAS_TAG = "canvas"
 # Until so long after a click a scroll is its doing. Source: mission-map.md, section 4.2, Sentry.
 SCROLLS_MS = 300
+# Who clicks faster than that does not look at each answer. Source: `rearm_ms`, detectors.md, 1.4.
+HASTY_MS = 2_000
 # Four of five clicks must be answered: the rest is for the end of a scale, and for markers lost.
 ANSWERED, OF_CLICKS = 4, 5
 PICKERS = frozenset({"file", "color", "radio", "range"})
@@ -183,7 +186,14 @@ def _is_answered(finding: Finding, seen: Seen) -> bool:
         each.kind in ERRORS and finding.at_ms <= each.at_ms <= last_ms for each in seen
     ):
         return False
-    return OF_CLICKS * sum(_answered(finding, clicks, seen)) >= ANSWERED * len(clicks)
+    # Those on a control that has come to its end are one too many, and no more.
+    active = [
+        is_answered
+        for click, is_answered in zip(clicks, _answered(finding, clicks, seen), strict=True)
+        if click.tag != DISABLED
+    ]
+    is_most = 2 * len(active) > len(clicks)
+    return is_most and OF_CLICKS * sum(active) >= ANSWERED * len(active)
 
 
 def _answered(finding: Finding, clicks: Seen, seen: Seen) -> list[bool]:
@@ -209,10 +219,35 @@ def _answers(each: Evidence, click: Evidence, end_ms: int) -> bool:
 _ANSWERED = Exclusion(
     "answered",
     "Each click did something: a control that works is used, fast. Four of five clicks must have "
-    "changed the page (or a field, or played or paused) before the next one. Not if an error came "
-    "in between: then what changed was not what was wanted.",
+    "changed the page (or a field, or played or paused) before the next one; clicks after the "
+    "control was disabled do not count. Not if an error came in between: then what changed was not "
+    "what was wanted.",
     covers=_is_answered,
     takes={**_ANSWERS, **since_then(*ERRORS)},
+)
+
+
+def _is_at_its_end(finding: Finding, seen: Seen) -> bool:
+    dead = next((each for each in seen if each.event_id == finding.anchor_event_id), None)
+    if dead is None or dead.tag != DISABLED:
+        return False
+    before = [
+        each
+        for each in seen
+        if each.kind == "click"
+        and each.tag != DISABLED
+        and each.selector == dead.selector
+        and dead.at_ms - HASTY_MS <= each.at_ms <= dead.at_ms
+    ]
+    return bool(before) and any(_answers(each, before[-1], dead.at_ms) for each in seen)
+
+
+_AT_ITS_END = Exclusion(
+    "at_its_end",
+    f"The control is disabled, and worked at most {HASTY_MS // 1_000} s before: a pager at the "
+    "last page or a stepper at the end of its scale, clicked once more.",
+    covers=_is_at_its_end,
+    takes=dict.fromkeys(_ANSWERS, HASTY_MS),
 )
 
 
@@ -315,6 +350,7 @@ def all_exclusions(
             _CANVAS,
             _NATIVE_CONTROL,
             _NEW_TAB,
+            _AT_ITS_END,
             _PLAYER_MOVED,
             _PAGE_MOVED,
             SLOW_NAVIGATION,

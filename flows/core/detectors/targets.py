@@ -104,6 +104,12 @@ def is_slider(target: Target) -> bool:
     ) or target.attributes.get("role", "").lower() == "slider"
 
 
+def is_disabled(target: Target) -> bool:
+    """A control that says that it cannot be used now."""
+    values = target.attributes
+    return "disabled" in values or values.get("aria-disabled", "").lower() == "true"
+
+
 def labels_of(target: Target) -> frozenset[str]:
     """What the element is called, by its text or for a screen reader; in lower case."""
     values = target.attributes

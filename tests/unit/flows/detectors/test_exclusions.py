@@ -48,6 +48,12 @@ def pager(script: Script, *, works: bool) -> list[SessionEvent]:
     return answered(script, clicks, every=len(clicks)) if works else clicks
 
 
+def at_the_end(script: Script, at_ms: int, count: int = 1, **target: Any) -> list[SessionEvent]:
+    """Clicks on a pager that is disabled now."""
+    target = {"selector": "#older", "attributes": {"disabled": ""}, **target}
+    return [script.click(at_ms + 200 * i, **target) for i in range(count)]
+
+
 def sweep(script: Script) -> list[SessionEvent]:
     """Three seconds to and fro."""
     return script.way([(50 * i, 100 + 40 * (i % 2), 200) for i in range(60)])
@@ -137,6 +143,12 @@ CASES: tuple[tuple[str, str, Callable[[Script], list[SessionEvent]]], ...] = (
     ("native_control", "dead_click", lambda s: [
         s.click(0, tag="input", attributes={"type": "file"})
     ]),
+    ("answered", "rage_click", lambda s: [
+        *answered(s, burst(s, selector="#older")), *at_the_end(s, 2_200, 2)
+    ]),
+    ("at_its_end", "dead_click", lambda s: [
+        *answered(s, [s.click(0, selector="#older")]), *at_the_end(s, 2_000)
+    ]),
     ("player_moved", "dead_click", lambda s: [s.click(0), s.event(1_000, "media_seek")]),
     ("page_moved", "dead_click", lambda s: [s.click(0), s.event(300, "scroll")]),
     ("slow_navigation", "dead_click", slow_link),
@@ -208,6 +220,18 @@ def test_an_exclusion_keeps_away_what_it_is_for(
         ("rage_click", lambda s: burst(s, attributes={"data-gosight-ignore": "false"})),
         ("rage_click", lambda s: burst(s, step_ms=40)),
         ("dead_click", lambda s: [s.click(0), s.event(1_001, "media_seek")]),
+        # Disabled from the start, for longer, or after a click that did nothing.
+        ("rage_click", lambda s: at_the_end(s, 0, 6)),
+        (
+            "rage_click",
+            lambda s: [*answered(s, burst(s, selector="#older")), *at_the_end(s, 2_200, 6)],
+        ),
+        ("dead_click", lambda s: at_the_end(s, 0)),
+        (
+            "dead_click",
+            lambda s: [*answered(s, [s.click(0, selector="#older")]), *at_the_end(s, 2_001)],
+        ),
+        ("dead_click", lambda s: [s.click(0, selector="#older"), *at_the_end(s, 900)]),
         # The visitor scrolls: later, or already before.
         ("dead_click", lambda s: [s.click(0), s.event(301, "scroll")]),
         ("dead_click", lambda s: [s.event(0, "scroll"), s.click(300), s.event(310, "scroll")]),
