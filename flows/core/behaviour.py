@@ -7,7 +7,7 @@ section 1.2.
 **What is due, and when.** T is the processing clock.
 
 - At T > received + hold, an event and all held events before it are due to be shown to the
-  detectors, and with it all of its millisecond.
+  detectors. Those of one millisecond are shown together: `received` is that of the last one.
 - A deadline D of a detector, in the visitor's time, is decided when a later event is shown. Where
   no event up to D is held, it is due at T > received + hold + (D - at), where `received` and `at`
   are those of the last event shown.

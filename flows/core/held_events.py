@@ -34,18 +34,18 @@ _decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
 class HeldBatch:
-    """Events in order, at least one; all were received at `received_at_ms`."""
+    """Events in order, at least one; the last of them was received at `received_at_ms`."""
 
     __slots__ = ("_events", "_packed", "first_ms", "last_ms", "received_at_ms", "size")
 
     def __init__(self, events: Sequence[SessionEvent]) -> None:
-        """`events` are of one receipt, in any order."""
+        """`events` may be in any order."""
         ordered = sorted_events(events)
         self._events: Sequence[SessionEvent] | None = ordered
         self._packed: bytes | None = None
         self.first_ms = ordered[0].at_ms
         self.last_ms = ordered[-1].at_ms
-        self.received_at_ms = ordered[0].received_at_ms
+        self.received_at_ms = max([event.received_at_ms for event in ordered])
         self.size = len(ordered)
 
     @classmethod
@@ -123,6 +123,29 @@ def _unpack(packed: bytes) -> list[SessionEvent]:
         )
         for event_id, kind, at_ms, received_at_ms, page, visitor, device, body in found.rows
     ]  # fmt: skip
+
+
+def with_events(held: Sequence[HeldBatch], events: Sequence[SessionEvent]) -> list[HeldBatch]:
+    """These events as a batch more; those held of the same milliseconds go on waiting with them.
+
+    All of a millisecond are shown together, so none of them may be due before the others.
+    """
+    first_ms, last_ms = events[0].at_ms, events[-1].at_ms
+    kept: list[HeldBatch] = []
+    joined = list(events)
+    for batch in held:
+        if batch.first_ms <= last_ms and batch.last_ms >= first_ms:
+            times = {event.at_ms for event in events}
+            joining = [event for event in batch.events if event.at_ms in times]
+            if joining:
+                joined += joining
+                left = [event for event in batch.events if event.at_ms not in times]
+                if left:
+                    kept.append(HeldBatch(left))
+                continue
+        kept.append(batch)
+    kept.append(HeldBatch(joined))
+    return kept
 
 
 def split(

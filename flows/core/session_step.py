@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from flows.core.detector_memory import NOTHING, DetectorMemory
 from flows.core.experience import InsightCounts
-from flows.core.held_events import HeldBatch, split
+from flows.core.held_events import HeldBatch, split, with_events
 from flows.core.insight import Finding, Insight, insight_of
 from flows.core.live_detectors import DetectorSet, Known, LiveDetectors
 from flows.core.session_event import SessionBatch, SessionEvent, sorted_events
@@ -132,7 +132,7 @@ class SessionStep:
             taken = kept
             if not taken:
                 return
-        self._held.append(HeldBatch(taken))
+        self._held = with_events(self._held, taken)
         over = sum([held.size for held in self._held]) - HELD_MAX
         if over > 0:
             times = sorted([event.at_ms for held in self._held for event in held.events])

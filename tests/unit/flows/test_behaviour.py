@@ -237,6 +237,24 @@ def test_an_event_before_a_deadline_that_was_decided_is_late(received_ms: int) -
     assert held_ids(clock) == [str(UUID(int=4))]
 
 
+def test_a_millisecond_waits_for_the_last_of_its_events() -> None:
+    """Each comes the hold after the one before it; the others wait, and those before do not."""
+    deliveries = [
+        batch(10, event(1, 5, "page_view"), event(2, 10), event(3, 10)),
+        batch(6_010, event(4, 10), event(5, 11, "page_view")),
+        batch(6_011, event(6, 12, "goal", body=Goal("signup"))),
+        batch(12_010, event(7, 10), event(8, 11, "page_view", CART)),
+        batch(12_011, event(9, 12, "goal", body=Goal("signup"))),
+    ]
+    clock = run(machine(), deliveries, until_ms=12_011)
+    assert clock.state is not None
+    assert clock.state.mark_ms == START_MS + 5
+    assert sorted(held_ids(clock)) == [str(UUID(int=number)) for number in (2, 3, 4, 5, 7, 8)]
+    clock = run(machine(), deliveries, until_ms=60_000)
+    assert clock.state is not None
+    assert (clock.state.mark_ms, clock.state.late_count) == (START_MS + 11, 0)
+
+
 @pytest.mark.parametrize(
     ("between_ms", "received_ms", "late_count"),
     [
