@@ -207,7 +207,7 @@ EXCLUSIONS: tuple[str, ...] = (
     "answered",
     "new_tab",
     "native_control",
-    "at_its_end",
+    "clicked_again",
     "player_moved",
     "page_moved",
     "slow_navigation",

@@ -46,7 +46,7 @@ ACTIONS = ("burst", "click", "moves", "error", "view", "back", "answer", "scroll
 # What exclusions look at, too.
 REASONS = (
     "twin", "link", "handled", "canvas", "noise", "background", "away", "form", "select", "pager",
-    "player", "jump", "slider", "end",
+    "player", "jump", "slider", "end", "twice",
 )  # fmt: skip
 
 
@@ -171,6 +171,11 @@ class Story:
                 for _ in range(chance.randint(1, 3)):
                     self.put("click", Click(older, 600, 80, True, True))
                     self.at_ms += 300
+            case "twice":
+                click = self.put("click", self.click(30, 700))
+                self.put("dom_mutation", Mutation(click.event_id, ("mutation",)))
+                self.at_ms += chance.choice((90, 1_000, 1_001))
+                self.put("click", self.click(30, 700))
             case "slider":
                 self.act("moves", 0)
                 self.at_ms += chance.choice((0, 1_400, 1_600))

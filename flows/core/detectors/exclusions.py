@@ -34,6 +34,7 @@ _CANVAS_TAG = "canvas"
 SCROLLS_MS = 300
 # Who clicks faster than that does not look at each answer. Source: `rearm_ms`, detectors.md, 1.4.
 HASTY_MS = 2_000
+AGAIN_MS = 1_000  # Source: mission-map.md, section 4.4, PostHog and Sentry.
 # Four of five clicks must be answered: the rest is for the end of a scale, and for markers lost.
 ANSWERED, OF_CLICKS = 4, 5
 PICKERS = frozenset({"file", "color", "radio", "range"})
@@ -227,26 +228,28 @@ _ANSWERED = Exclusion(
 )
 
 
-def _is_at_its_end(finding: Finding, seen: Seen) -> bool:
+def _is_clicked_again(finding: Finding, seen: Seen) -> bool:
     dead = next((each for each in seen if each.event_id == finding.anchor_event_id), None)
-    if dead is None or dead.tag != DISABLED:
+    if dead is None:
         return False
+    within_ms = HASTY_MS if dead.tag == DISABLED else AGAIN_MS
     before = [
         each
         for each in seen
         if each.kind == "click"
-        and each.tag != DISABLED
+        and each.event_id != dead.event_id
         and each.selector == dead.selector
-        and dead.at_ms - HASTY_MS <= each.at_ms <= dead.at_ms
+        and dead.at_ms - within_ms <= each.at_ms <= dead.at_ms
     ]
     return bool(before) and any(_answers(each, before[-1], dead.at_ms) for each in seen)
 
 
-_AT_ITS_END = Exclusion(
-    "at_its_end",
-    f"The control is disabled, and worked at most {HASTY_MS // 1_000} s before: a pager at the "
-    "last page or a stepper at the end of its scale, clicked once more.",
-    covers=_is_at_its_end,
+_CLICKED_AGAIN = Exclusion(
+    "clicked_again",
+    f"The click before it, on the same element at most {AGAIN_MS // 1_000} s earlier "
+    f"({HASTY_MS // 1_000} s if that is disabled now), was answered: some people click everything "
+    "twice, and a pager that came to its end is clicked once more.",
+    covers=_is_clicked_again,
     takes=dict.fromkeys(_ANSWERS, HASTY_MS),
 )
 
@@ -350,7 +353,7 @@ def all_exclusions(
             _CANVAS,
             _NATIVE_CONTROL,
             _NEW_TAB,
-            _AT_ITS_END,
+            _CLICKED_AGAIN,
             _PLAYER_MOVED,
             _PAGE_MOVED,
             SLOW_NAVIGATION,

@@ -146,7 +146,10 @@ CASES: tuple[tuple[str, str, Callable[[Script], list[SessionEvent]]], ...] = (
     ("answered", "rage_click", lambda s: [
         *answered(s, burst(s, selector="#older")), *at_the_end(s, 2_200, 2)
     ]),
-    ("at_its_end", "dead_click", lambda s: [
+    ("clicked_again", "dead_click", lambda s: [
+        *answered(s, [s.click(0)]), s.click(1_000)
+    ]),
+    ("clicked_again", "dead_click", lambda s: [
         *answered(s, [s.click(0, selector="#older")]), *at_the_end(s, 2_000)
     ]),
     ("player_moved", "dead_click", lambda s: [s.click(0), s.event(1_000, "media_seek")]),
@@ -232,6 +235,9 @@ def test_an_exclusion_keeps_away_what_it_is_for(
             lambda s: [*answered(s, [s.click(0, selector="#older")]), *at_the_end(s, 2_001)],
         ),
         ("dead_click", lambda s: [s.click(0, selector="#older"), *at_the_end(s, 900)]),
+        ("dead_click", lambda s: [*answered(s, [s.click(0)]), s.click(1_001)]),
+        ("dead_click", lambda s: [*answered(s, [s.click(0, selector="#a")]), s.click(100)]),
+        ("dead_click", lambda s: [*answered(s, [s.click(0)]), s.click(500), s.click(2_501)]),
         # The visitor scrolls: later, or already before.
         ("dead_click", lambda s: [s.click(0), s.event(301, "scroll")]),
         ("dead_click", lambda s: [s.event(0, "scroll"), s.click(300), s.event(310, "scroll")]),
