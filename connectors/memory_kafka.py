@@ -105,7 +105,7 @@ class MemoryPositionStore:
     def _fail_if_told(self, when: Literal["before", "after"], name: str) -> None:
         if (when, name) in self.failures:
             self.failures.remove((when, name))
-            raise RetryableError(f"the memory positions were told to fail {when} a {name}")
+            raise RetryableError(f"the memory positions were told to fail {when} the {name}")
 
 
 class MemorySpanReader:

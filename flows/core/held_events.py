@@ -134,16 +134,16 @@ def with_events(held: Sequence[HeldBatch], events: Sequence[SessionEvent]) -> li
     kept: list[HeldBatch] = []
     joined = list(events)
     for batch in held:
-        if batch.first_ms <= last_ms and batch.last_ms >= first_ms:
-            times = {event.at_ms for event in events}
-            joining = [event for event in batch.events if event.at_ms in times]
-            if joining:
-                joined += joining
-                left = [event for event in batch.events if event.at_ms not in times]
-                if left:
-                    kept.append(HeldBatch(left))
-                continue
-        kept.append(batch)
+        if batch.first_ms > last_ms or batch.last_ms < first_ms:
+            kept.append(batch)
+            continue
+        times = {event.at_ms for event in events}
+        left = [event for event in batch.events if event.at_ms not in times]
+        if len(left) == batch.size:
+            kept.append(batch)
+        else:
+            joined += [event for event in batch.events if event.at_ms in times]
+            kept += [HeldBatch(left)] if left else []
     kept.append(HeldBatch(joined))
     return kept
 

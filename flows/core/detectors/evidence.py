@@ -147,6 +147,11 @@ def error_note(error_type: str, message: str) -> str:
     return f"{error_type}: {message[:MESSAGE_CHARS]}"
 
 
+def anchor_of(finding: Finding, seen: Seen) -> Evidence | None:
+    """The event that an insight is anchored to, if it is known."""
+    return next((each for each in seen if each.event_id == finding.anchor_event_id), None)
+
+
 def clicks_of(finding: Finding, seen: Seen) -> list[Evidence]:
     """The clicks that an insight is made of, as far as they are known."""
     ids = set(finding.related_event_ids)

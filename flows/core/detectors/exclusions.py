@@ -15,12 +15,13 @@ from flows.core.detectors.evidence import (
     Evidence,
     Exclusion,
     Seen,
+    anchor_of,
     clicks_of,
     error_note,
     since_then,
 )
 from flows.core.detectors.page_exclusions import BESIDE, FORM_SENT, HIDDEN_PAGE, SLOW_NAVIGATION
-from flows.core.detectors.targets import is_editable, labels_of, link_of
+from flows.core.detectors.targets import input_type, is_editable, labels_of, link_of
 from flows.core.insight import Finding
 from flows.core.session_event import Click, PageError, SessionEvent, Target
 
@@ -105,9 +106,7 @@ _NATIVE_CONTROL = Exclusion(
     "native_control",
     "The browser itself answers: a file or colour dialog is no part of the page, and a click on "
     "the radio button that is chosen already, or on a slider, may change nothing.",
-    skips=lambda target: (
-        target.tag.lower() == "input" and target.attributes.get("type", "").lower() in PICKERS
-    ),
+    skips=lambda target: input_type(target) in PICKERS,
 )
 _NEW_TAB = Exclusion(
     "new_tab",
@@ -229,7 +228,7 @@ _ANSWERED = Exclusion(
 
 
 def _is_clicked_again(finding: Finding, seen: Seen) -> bool:
-    dead = next((each for each in seen if each.event_id == finding.anchor_event_id), None)
+    dead = anchor_of(finding, seen)
     if dead is None:
         return False
     within_ms = HASTY_MS if dead.tag == DISABLED else AGAIN_MS

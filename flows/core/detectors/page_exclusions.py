@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flows.core.detectors.evidence import Evidence, Exclusion, Seen, since_then
+from flows.core.detectors.evidence import Evidence, Exclusion, Seen, anchor_of, since_then
 from flows.core.insight import Finding
 
 NAVIGATION_WAIT_MS = 10_000  # Who waits longer has been told by the browser that it failed.
@@ -19,7 +19,7 @@ def _is_link(finding: Finding) -> bool:
 
 
 def _is_slow_navigation(finding: Finding, seen: Seen) -> bool:
-    click = next((each for each in seen if each.event_id == finding.anchor_event_id), None)
+    click = anchor_of(finding, seen)
     if click is None or not _is_link(finding):
         return False
     end_ms = click.at_ms + NAVIGATION_WAIT_MS
@@ -131,7 +131,7 @@ FORM_SENT = Exclusion(
 
 
 def _is_hidden(finding: Finding, seen: Seen) -> bool:
-    view = next((each for each in seen if each.event_id == finding.anchor_event_id), None)
+    view = anchor_of(finding, seen)
     if view is None or not view.view_id:
         return False
     own = [each for each in seen if each.view_id == view.view_id and each.kind != "page_view"]

@@ -57,12 +57,15 @@ def class_words(classes: tuple[str, ...]) -> set[str]:
     return {word.lower() for name in classes for word in _WORD.findall(name)}
 
 
+def input_type(target: Target) -> str | None:
+    """The type of an input, empty if it has none; None of other elements."""
+    return target.attributes.get("type", "").lower() if target.tag.lower() == "input" else None
+
+
 def is_text_field(target: Target) -> bool:
     """A field that a person types or chooses in: nothing needs to change when it is clicked."""
-    tag = target.tag.lower()
-    if tag == "input":
-        return target.attributes.get("type", "").lower() not in CLICKABLE_INPUTS
-    return tag in FIELD_TAGS
+    kind = input_type(target)
+    return target.tag.lower() in FIELD_TAGS if kind is None else kind not in CLICKABLE_INPUTS
 
 
 def is_editable(target: Target) -> bool:
@@ -99,9 +102,7 @@ def is_outside(target: Target) -> bool:
 
 def is_slider(target: Target) -> bool:
     """What is dragged to and fro to choose a value."""
-    return (
-        target.tag.lower() == "input" and target.attributes.get("type", "").lower() == "range"
-    ) or target.attributes.get("role", "").lower() == "slider"
+    return input_type(target) == "range" or target.attributes.get("role", "").lower() == "slider"
 
 
 def is_disabled(target: Target) -> bool:
