@@ -52,7 +52,7 @@ from flows.core.event_rows import EnrichedChunk, block_table
 from flows.core.ledger import LedgerKey, block_ledger
 from flows.core.suppression import late_events, without_suppressed
 from flows.dead_letters import dead_letter
-from flows.gated import inside, sure_inside
+from flows.gated import inside, note_lost, sure_inside
 from flows.held_positions import be_sure
 from flows.live_figures import LiveFigures
 from flows.new_events import NewEvents
@@ -81,6 +81,26 @@ class _Rows:
     chunks: Sequence[EnrichedChunk]
     kept: Sequence[Sequence[bool]]
     suppressed: Sequence[Set[int]]
+
+    @property
+    def left_out(self) -> _Rows:
+        """Those of erased visitors, as if they were new, and nothing else."""
+        kept = [
+            [row in rows for row in range(chunk.row_count)]
+            for chunk, rows in zip(self.chunks, self.suppressed, strict=True)
+        ]
+        return _Rows(self.span, self.chunks, kept, [frozenset()] * len(kept))
+
+    def with_stored(self, places: Set[Place]) -> _Rows:
+        """The same, but that rows left out which are at one of these places are kept."""
+        kept: list[Sequence[bool]] = []
+        suppressed: list[Set[int]] = []
+        for chunk, keep, rows in zip(self.chunks, self.kept, self.suppressed, strict=True):
+            found = _places(chunk.table) if rows else []
+            stored = {row for row in rows if found[row] in places}
+            kept.append([flag or row in stored for row, flag in enumerate(keep)])
+            suppressed.append(rows - stored)
+        return _Rows(self.span, self.chunks, kept, suppressed)
 
 
 class BlockWriter:
@@ -182,7 +202,7 @@ class BlockWriter:
         begun_ms: int | None,
         erased: Erased,
     ) -> Sequence[_Rows]:
-        rows = _rows(name, chunks, kept, erased)
+        rows: Sequence[_Rows] = _rows(name, chunks, kept, erased)
         token = name.token
         if rows:
             table = _table_of(rows)
@@ -194,7 +214,44 @@ class BlockWriter:
                 table = _without(table, present)
                 token = f"{name.token} after {len(present)} rows, {len(rows)} spans"
             self._insert(table, token)
+            rows = self._with_late(name, rows, erased)
             self._complete(rows, token)
+        return rows
+
+    def review(self, name: BlockName, read: Callable[[], Sequence[PolledBatch]]) -> None:
+        """Look again at a block that is complete, but whose writer did not say that it was done.
+
+        It may have died before it could ask whether an erasure had passed while it wrote.
+
+        Raises:
+            RetryableError: the world stayed away for too long, or the flow is stopping.
+            FatalError: as `read`.
+        """
+
+        def look(erased: Erased) -> Sequence[_Rows]:
+            if not erased:
+                return ()
+            chunks = self._to_chunks(sorted(read(), key=_part_of))
+            every = [[True] * chunk.row_count for chunk in chunks]
+            return self._with_late(name, _rows(name, chunks, every, erased), erased)
+
+        self._inside(look)
+
+    def _with_late(self, name: BlockName, rows: Sequence[_Rows], erased: Erased) -> Sequence[_Rows]:
+        """The same; what is left out of them, but stored all the same, is kept, and to be erased.
+
+        Its writer stood still while an erasure passed, inserted it, and died before it could know.
+        """
+        left_out = _table_of([part.left_out for part in rows])
+        if not left_out.num_rows:
+            return rows
+        stored = self._try("lookup", lambda: self._store.stored_places(name, left_out))
+        if stored.isdisjoint(_places(left_out)):
+            return rows
+        rows = [part.with_stored(stored) for part in rows]
+        late = _late(rows, erased)
+        self._try("late", lambda: self._gate.erase_late(late))
+        note_lost("storage", "next")
         return rows
 
     def _inside(self, work: Callable[[Erased], Sequence[_Rows]]) -> Sequence[_Rows]:
@@ -300,9 +357,13 @@ def _table_of(rows: Sequence[_Rows]) -> pa.Table:
 
 def _without(table: pa.Table, places: Set[Place]) -> pa.Table:
     """The rows that are not at one of these places."""
+    return table.filter(pa.array([place not in places for place in _places(table)], pa.bool_()))
+
+
+def _places(table: pa.Table) -> list[Place]:
+    """Where the record of each row is, and which of its events it is."""
     names = ("source_topic", "source_partition", "source_offset", "source_index")
-    found = zip(*(table[name].to_pylist() for name in names), strict=True)
-    return table.filter(pa.array([place not in places for place in found], pa.bool_()))
+    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
 
 
 def _entry(span: Span, key: LedgerKey, events: int) -> LedgerEntry:

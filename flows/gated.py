@@ -66,12 +66,12 @@ def inside(
         try:
             result = work(erased)
         except GateLostError:
-            _note(flow, "before")
+            note_lost(flow, "before")
             continue
         finally:
             is_sure = gate.leave()
         if not is_sure:
-            _note(flow, "after")
+            note_lost(flow, "after")
             now = try_effect(flow, "gate", gate.enter, retry, is_stopping)
             gate.leave()
             late = late_of(result, now)
@@ -81,6 +81,7 @@ def inside(
     raise RetryableError("the gate is lost again and again")
 
 
-def _note(flow: str, found: str) -> None:
+def note_lost(flow: str, found: str) -> None:
+    """Count a lost gate, by when it was found."""
     LOST.labels(flow, found).inc()
     get_logger().warning("gate_lost", found=found)

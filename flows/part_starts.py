@@ -18,6 +18,7 @@ from enum import Enum, auto
 
 import stamina
 
+from connectors.errors import FatalError
 from connectors.event_store import EventStore
 from connectors.kafka_log import (
     EARLIEST,
@@ -28,6 +29,7 @@ from connectors.kafka_log import (
     Span,
     SpanReader,
 )
+from connectors.telemetry import get_logger
 from flows.block_writer import BlockWriter
 from flows.retries import waiting_for
 
@@ -98,6 +100,7 @@ class PartStarts:
         if state is _State.UNFINISHED:
             self._repeat(name, begun_ms)
         elif state is _State.COMPLETE:
+            self._review(name)
             self._positions.finish(name)
 
     def _is_waiting(self, part: Part, position: Position | None) -> bool:
@@ -123,6 +126,13 @@ class PartStarts:
 
     def _repeat(self, name: BlockName, begun_ms: int | None) -> None:
         self._writer.repeat(name, list(self._reader.read(name.spans)), begun_ms)
+
+    def _review(self, name: BlockName) -> None:
+        try:
+            self._writer.review(name, lambda: list(self._reader.read(name.spans)))
+        except FatalError as error:
+            # Its records are gone, or cannot be read: all that a start needs of it is stored.
+            get_logger().warning("begun_block_not_reviewed", detail=str(error))
 
 
 class _State(Enum):

@@ -9,7 +9,8 @@ In: a `Block` of chunks of any partitions of this process. Effects, in this orde
 
 A process that dies in between writes the rows again, perhaps cut into other blocks: both tables
 keep one row of a key, so that changes nothing. Chunks of partitions that have left this process are
-put aside: their next holder reads them again.
+put aside: their next holder reads them again. What is left out of the first block of a partition
+may have been written by the holder before: it is named to who erases.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class ResultWriter:
         self._retry = retry or RetryPolicy()
         self._is_stopping = is_stopping
         self._clock_ms = clock_ms
+        self._first_done: dict[Part, int] = {}  # The epoch of whose first block it is.
 
     def write(self, block: Block[ResultChunk]) -> None:
         """Make all effects of a block, in order.
@@ -106,14 +108,22 @@ class ResultWriter:
             self._try("dead_letters", lambda: self._dead_letters.produce_all(letters))
             DEAD_LETTERS.labels(FLOW).inc(len(letters))
 
+        # The holder before may have stood still while an erasure passed, inserted what the first
+        # records are of, and died before it could know.
+        firsts = [c for c in chunks if self._first_done.get(_part_of(c)) != c.epoch]
+
         def put(erased: Erased) -> Sequence[ResultChunk]:
             kept = [without_erased(chunk, erased) for chunk in chunks]
             self._insert(name, kept)
+            late = late_results(firsts, erased)
+            if late:
+                self._try("late", lambda: self._gate.erase_late(late))
             return kept
 
         kept = inside(FLOW, self._gate, put, late_results, self._retry, self._is_stopping)
         epochs = {_part_of(chunk): chunk.epoch for chunk in chunks}
         self._try("position", lambda: finish_held(self._positions, self._claims, name, epochs))
+        self._first_done.update(epochs)
         for chunk, left in zip(chunks, kept, strict=True):
             _count(chunk, left)
         LAST_COMMIT.labels(FLOW).set_to_current_time()

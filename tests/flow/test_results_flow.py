@@ -201,6 +201,47 @@ def test_results_that_were_stored_too_late_are_named() -> None:
     assert set(world.gate.late) == {LateRows(PROJECT, sessions=(late,))}
 
 
+def test_what_a_process_stored_too_late_and_died_is_named_by_the_next_one() -> None:
+    """It may have: the first block of a partition names what it leaves out, later ones do not."""
+    world = World()
+    results, rows, insights = some_results(random.Random(2), PROJECT, 20)
+    for result in results:
+        world.log.append(record_of(result))
+    world.positions.refusals_left = 1_000
+    with pytest.raises(BytewaxRuntimeError):
+        world.run(rows_max=10_000)
+    world.positions.refusals_left = 0
+    assert {session for _, session in world.store.sessions} == set(rows)
+
+    late, salt = next(found.session_id for found in insights.values()), bytes(32)
+    of_project = ErasedOfProject(salt, {}, frozenset([session_hash(salt, late)]))
+    world.gate.erased = Erased(visitors={PROJECT: of_project})
+    world.run(rows_max=10_000)
+    assert world.gate.late == [LateRows(PROJECT, sessions=(late,))]
+
+
+def test_what_is_left_out_later_is_not_named() -> None:
+    """The process itself has written what came before, and knows its gate."""
+    world = World()
+    result, *others = [a_row(PROJECT, str(UUID(int=1)), revision) for revision in range(1, 40)]
+    world.log.append(record_of(result))
+    salt = bytes(32)
+    of_project = ErasedOfProject(salt, {}, frozenset([session_hash(salt, result.session_id)]))
+
+    class Gate(OpenGate):
+        def leave(self) -> bool:
+            self.erased = Erased(visitors={PROJECT: of_project})
+            return True
+
+    world.gate = Gate()
+    for other in others:
+        world.log.append(record_of(other))
+    world.run(rows_max=3)
+    (row,) = world.store.sessions.values()
+    assert row["revision"] < others[-1].revision
+    assert world.gate.late == []
+
+
 @pytest.mark.parametrize(
     ("section", "sessions", "insights"),
     [({}, 0, 0), ({"sessions": 30}, 30, 0), ({"insights": 7, "sessions": 731}, 0, 7)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
@@ -17,6 +17,7 @@ from api.erasures.worker import Worker
 from api.ledger import LedgerEntry, build_ledger
 from connectors.clickhouse import connect
 from connectors.event_store import ClickHouseEventStore
+from connectors.event_store import LedgerEntry as LedgerRow
 from connectors.kafka_log import Span
 from connectors.memory_kafka import (
     MemoryClaims,
@@ -30,6 +31,7 @@ from connectors.write_gate import PostgresWriteGate
 from flows.block_writer import BlockWriter
 from flows.core.blocks import Block
 from flows.core.event_blocks import BlockBuilder
+from flows.part_starts import PartStarts
 from flows.storage import chunk_maker
 from schemas.erasure import Erased
 from schemas.lookups import ParsedAgent, Place
@@ -60,18 +62,35 @@ class Gate(PostgresWriteGate):
         return erased
 
 
+class KilledError(BaseException):
+    """The process is gone."""
+
+
 class Events(ClickHouseEventStore):
-    """The real ones, in a process that may stand still just before it inserts."""
+    """The real ones, in a process that may stand still just before it inserts, and die after it."""
 
     def __init__(self, client: Client) -> None:
         super().__init__(client)
         self.stand_still: Callable[[], None] = lambda: None
+        self.dies_after = ""
 
     def insert_events(self, rows: pa.Table, token: str) -> None:
         """See `EventStore.insert_events`."""
         stand_still, self.stand_still = self.stand_still, lambda: None
         stand_still()
         super().insert_events(rows, token)
+        self.end_of("events")
+
+    def insert_ledger(self, entries: Sequence[LedgerRow], token: str) -> None:
+        """See `EventStore.insert_ledger`."""
+        super().insert_ledger(entries, token)
+        self.end_of("ledger")
+
+    def end_of(self, step: str) -> None:
+        """Die if this is the step."""
+        if step == self.dies_after:
+            self.dies_after = ""
+            raise KilledError
 
 
 class Storage:
@@ -82,6 +101,7 @@ class Storage:
         self.client: Client = connect(databases.clickhouse_url)
         self.gate = Gate(databases.database_url)
         self.events = Events(self.client)
+        self.positions = MemoryPositionStore()
         self.log = LOG
         self.now_ms = int(datetime.now(UTC).timestamp() * 1000)
 
@@ -102,22 +122,37 @@ class Storage:
         partition, offset = self.log.append(raw_record(raw))
         (polled,) = MemorySpanReader(self.log).read([Span(topic, partition, offset, offset)])
         claims = MemoryClaims([(topic, partition)])
-        writer = BlockWriter(
+        epoch = claims.held()[topic, partition]
+        self.writer(claims).write(Block((replace(polled, epoch=epoch),)))
+
+    def writer(self, claims: MemoryClaims) -> BlockWriter:
+        """That of a new process."""
+        return BlockWriter(
             self.events,
-            MemoryPositionStore(),
+            self.positions,
             MemoryRecordProducer(self.log),
             MemoryLiveCounters(),
             claims,
             TO_CHUNKS,
             gate=self.gate,
         )
-        epoch = claims.held()[topic, partition]
-        writer.write(Block((replace(polled, epoch=epoch),)))
+
+    def take_over(self) -> None:
+        """What the next holder of all partitions does first."""
+        parts = [part for part in self.log.partitions if part[0] == EVENTS_RAW.name]
+        writer = self.writer(MemoryClaims(parts))
+        PartStarts(self.positions, self.events, MemorySpanReader(self.log), writer).begin_parts(
+            parts
+        )
 
     def work(self) -> None:
         """What a worker does next."""
+        assert self.is_busy()
+
+    def is_busy(self) -> bool:
+        """Whether there is an order left."""
         found = self.databases
-        assert Worker(found.database_url, found.clickhouse_url, found.redis_url).run_once()
+        return Worker(found.database_url, found.clickhouse_url, found.redis_url).run_once()
 
     def be_passed(self) -> None:
         """Stand still for so long that an erasure passes."""
@@ -283,3 +318,28 @@ def test_what_a_writer_inserts_after_it_stood_still_is_erased(storage: Storage) 
     assert [receipt["rows"]["events"] for receipt, _, _ in rows] == [1, 1]
     assert "visitor" not in rows[1][0]
     assert all((work, subject) == ({}, None) for _, work, subject in rows)
+
+
+@pytest.mark.parametrize("step", ["events", "ledger"])
+def test_what_a_writer_inserts_and_dies_before_it_can_know_is_erased(
+    storage: Storage, step: str
+) -> None:
+    """The next holder of its partitions finds it, whether the block was complete or not."""
+    project_id = str(uuid4())
+    storage.write(project_id, "first", "ann", "phone")
+    storage.order(project_id, "ann")
+
+    storage.events.stand_still = storage.be_passed
+    storage.events.dies_after = step
+    with pytest.raises(KilledError):
+        storage.write(project_id, "second", "ann", "phone", -60_000)
+    assert storage.stored(project_id) == Counter({("ann", "phone"): 1})
+    storage.take_over()
+    storage.take_over()  # Once is enough: there is one order, and the next process has none.
+    storage.write(project_id, "other", "bob", "desk")
+    storage.work()
+    assert storage.stored(project_id) == Counter({("bob", "desk"): 1})
+    total = storage.ledger(project_id)
+    assert (total.received, total.stored, total.erased, total.dropped) == (3, 3, 2, {})
+    assert total.is_sound
+    assert not storage.is_busy()
