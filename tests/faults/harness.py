@@ -79,6 +79,10 @@ class Fault:
         group = (processes,) if isinstance(processes, Kept) else tuple(processes)
         self.must_log.append((group, names))
 
+    def has_logged(self, processes: Sequence[Kept], name: str) -> bool:
+        """Whether one of these processes has said this, now or just before the fault."""
+        return any(line.get("event") == name for p in processes for line in _recent(self, p))
+
     def mark(self, process: Kept) -> int:
         """Where the process's log was when the fault began; 0 for one that came later."""
         return self.marks.get(process, 0)

@@ -141,6 +141,8 @@ def disk_full(fault: Fault) -> None:
         else:
             site.clickhouse_relay.standing_lie = Lie.DISK_FULL
         time.sleep(seconds)
+        # On a busy machine storage may have had nothing to write until now.
+        wait_until(lambda: fault.has_logged(site.storages, "effect_retried"), 20.0)
         site.clickhouse_relay.mend()
         if disk is not None:
             disk.empty()

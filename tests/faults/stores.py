@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from base64 import b64encode
@@ -25,6 +26,7 @@ TOPICS = {RAW_TOPIC: 12, REJECTED_TOPIC: 3}
 RAW_AND_REJECTED = [(topic, number) for topic, count in TOPICS.items() for number in range(count)]
 Offsets = dict[tuple[str, int], int]
 _CALL_S = 20.0
+DETAIL_CHARS = 300
 
 
 class ClickHouse:
@@ -54,8 +56,12 @@ class ClickHouse:
             data=sql.encode(),
             headers=self._headers,
         )
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            content: bytes = answer.read()
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                content: bytes = answer.read()
+        except urllib.error.HTTPError as error:
+            detail = error.read().decode(errors="replace")[:DETAIL_CHARS]
+            raise RuntimeError(f"ClickHouse: {detail}; asked for {sql[:DETAIL_CHARS]}") from error
         return content.decode()
 
 
