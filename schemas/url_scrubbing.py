@@ -81,7 +81,8 @@ class UrlScrubber:
     def url(self, url: str, depth: int = 0) -> str:
         """The URL as it may be stored; a text that is no URL is treated as a path.
 
-        A mere place on the page (`#`, `#prices`) is kept: it says where a link leads.
+        A mere place on the page (`#`, `#prices`) is kept: it says where a link leads. Of one that
+        may tell more than that the `#` is left.
         """
         if _PLACE_ON_PAGE.fullmatch(url):
             return _masked(url, self.redact_value)
@@ -97,7 +98,8 @@ class UrlScrubber:
             parts += ["?", self._query(query, depth)]
         if hash_sign:
             parts.append(self.fragment("#" + fragment, depth))
-        return "".join(parts)
+        clean = "".join(parts)
+        return "#" if hash_sign and not clean.strip() else clean
 
     def path(self, path: str) -> str:
         """A path without query and fragment (but that of hash routing), its segments masked."""
@@ -106,8 +108,8 @@ class UrlScrubber:
         return clean + self.fragment("#" + fragment) if hash_sign else clean
 
     def fragment(self, fragment: str, depth: int = 0) -> str:
-        """A fragment with its `#`, if it is the route of a hash router (`#/a`, `#!/a`)."""
-        for start in ("#/", "#!/"):
+        """A fragment with its `#`, if it is the route of a hash router (`#/a`, `#!a`, `#!/a`)."""
+        for start in ("#/", "#!"):
             if fragment.startswith(start):
                 route, question_mark, query = fragment[len(start) :].partition("?")
                 clean = start + self._segments(route)

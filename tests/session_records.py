@@ -15,14 +15,18 @@ from flows.core.event_rows import RowBuilder
 from flows.core.session_batches import BatchReader
 from flows.core.session_event import SessionBatch
 from flows.core.stored_events import STORED_COLUMNS, StoredReader
+from schemas.clip import clip_event
 from schemas.json_batch import batch_from_json
 from schemas.log import PolledBatch
 from schemas.lookups import ParsedAgent, Place
+from schemas.records import PrivacyPolicy
+from schemas.scrubber import scrubber_of
 from schemas.v1.events_pb2 import Event
 from schemas.v1.pipeline_pb2 import RawBatch
 from tests.factories import NOW_MS, PROJECT, make_raw
 from tests.scene_files import read_scene, scene_names, whole_events
 
+_SCRUBBER = scrubber_of(PrivacyPolicy())  # That of a project without settings.
 EXAMPLES = Path(__file__).parents[1] / "schemas" / "examples" / "events.raw" / "valid"
 
 
@@ -88,6 +92,8 @@ def raw_values(
         by_session: dict[str, list[Event]] = {}
         for event in parsed.events:
             assert isinstance(event, Event), event
+            clip_event(event)
+            _SCRUBBER.scrub_event(event)
             by_session.setdefault(sessions(event.session_id), []).append(event)
         for session_text, events in by_session.items():
             raw = make_raw(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 
+from flows.core.detection_rules import rules_of_document
 from flows.core.session_batches import BatchReader, page_key
 from flows.core.session_bodies import BODY_KINDS, body_readers, unpacked
 from flows.core.session_event import Click, Identified, PackedMoves, SessionEvent, Started
+from flows.core.session_run import run_session
 from flows.core.stored_events import STORED_COLUMNS, StoredReader, _body_readers
 from schemas.event_types import EVENT_KINDS, SERVER_ONLY
 from schemas.reasons import RejectReason
@@ -24,6 +28,7 @@ from tests.session_records import (
     live_batches,
     parse_agent,
     polled,
+    raw_values,
     stored_sessions,
     strange_values,
     synthetic_values,
@@ -47,6 +52,36 @@ def by_session(events: Sequence[tuple[str, SessionEvent]]) -> dict[str, list[Ses
             event = msgspec.structs.replace(event, body=unpacked(event.body))
         found[key].append(event)
     return {key: sorted(made, key=lambda event: event.order) for key, made in found.items()}
+
+
+def followed_link(href: str) -> list[dict[str, Any]]:
+    """A click on a link, and that the page was scrolled after it, too late to be a jump."""
+    target = {"tag": "a", "href": href, "selector": "#l"}
+    click = {"position": {"x": 5, "y": 5}, "button": "left", "target": target, "dom_observed": True}
+    scroll = {"scroll_top": 900, "scroll_depth_percent": 50}
+    return [an_event(1, "click", 1_000, "", click), an_event(2, "scroll", 1_400, "", scroll)]
+
+
+def views(*fragments: str) -> list[dict[str, Any]]:
+    """Page views of one path, three seconds apart."""
+    return [
+        an_event(number, "page_view", number * 3_000, fragment, {"page_hash": fragment})
+        for number, fragment in enumerate(fragments, 1)
+    ]
+
+
+def an_event(
+    number: int, kind: str, at_ms: int, fragment: str, payload: dict[str, Any]
+) -> dict[str, Any]:
+    """One event as an SDK sends it; it happened so long after a minute ago."""
+    return {
+        "event_id": str(UUID(int=number)),
+        "event_type": kind,
+        "session_id": SESSION,
+        "timestamp": NOW_MS - 60_000 + at_ms,
+        "page": {"url": f"https://a.example/app{fragment}", "path": "/app"},
+        "payload": payload,
+    }
 
 
 @pytest.mark.parametrize("source", sorted(SOURCES))
@@ -124,6 +159,29 @@ def test_times_are_corrected_and_clamped() -> None:
 def test_only_a_route_in_the_fragment_makes_another_page(url: str, key: str) -> None:
     """A jump mark does not."""
     assert page_key(url, "/app") == key
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        (followed_link("#faq"), []),
+        (followed_link("#section%201"), []),
+        (followed_link(" #tab=2"), []),
+        (followed_link("#!next"), []),
+        (followed_link("/faq#tab=2"), ["dead_click"]),
+        (views("#/a", "#/b", "#/a"), ["u_turn"]),
+        (views("#!a", "#!b", "#!a"), ["u_turn"]),
+        (views("#a", "#b", "#a"), []),
+    ],
+)
+def test_links_and_routes_mean_the_same_behind_the_gateway(
+    events: list[dict[str, Any]], found: list[str]
+) -> None:
+    """What the gateway takes out of a fragment is not what detectors look at."""
+    request = {"received_at_ms": NOW_MS, "batch": {"sent_at": NOW_MS, "events": events}}
+    (batch,) = live_batches(raw_values([request]))
+    made = run_session(rules_of_document({}).detectors(), batch.events)
+    assert [finding.insight_type for finding in made] == found
 
 
 def test_a_record_that_cannot_be_read_is_told_and_its_neighbours_go_on() -> None:
