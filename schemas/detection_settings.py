@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from schemas.privacy import path_matches
 from schemas.settings_checks import Problems, check_flag, check_globs, check_section, check_texts
 
 PATHS_MAX = 100
@@ -155,7 +155,9 @@ class ByPath(Generic[P]):
         if found is None:
             if len(self._known) >= KNOWN_PAGES_MAX:
                 self._known.clear()
-            found = next((p for glob, p in self.overrides if fnmatchcase(path, glob)), self.default)
+            found = next(
+                (p for glob, p in self.overrides if path_matches(glob, path)), self.default
+            )
             self._known[path] = found
         return found
 
@@ -232,6 +234,7 @@ STEPPER_LABELS = (
 )  # fmt: skip
 HOLD_MS = Bounds(0, 60_000, "ms", "how long an event waits for earlier ones; 0: not at all")
 MAX_EPISODE_MS = Bounds(100, 60_000, "ms", "after which a burst or a thrash is reported and closed")
+_LOAD = "load_threshold_ms"
 TOP_KEYS = ("preset", "exclusions", "paths", "hold_ms", "max_episode_ms", "ignore_selectors")
 
 
@@ -290,13 +293,20 @@ def _whole(
     path: str,
     problems: Problems,
 ) -> int:
-    value = section.get(name, default)
+    if name not in section:
+        return default
+    value = _within(section[name], bounds)
+    if value is None:
+        problems.append(f"{path}{name}: {must_be(bounds)}")
+        return default
+    return value
+
+
+def _within(value: Any, bounds: Bounds) -> int | None:
+    """The number, if it is a whole one within the bounds."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # JSON has one kind of numbers.
-    if type(value) is int and bounds.low <= value <= bounds.high:
-        return value
-    problems.append(f"{path}{name}: {must_be(bounds)}")
-    return default
+    return value if type(value) is int and bounds.low <= value <= bounds.high else None
 
 
 def _params(
@@ -305,8 +315,13 @@ def _params(
     path: str,
     problems: Problems,
     also: tuple[str, ...] = (),
+    *,
+    has_own_load: bool = False,
 ) -> P:
-    """The parameters of one detector: `default` with what the section says otherwise."""
+    """The parameters of one detector: `default` with what the section says otherwise.
+
+    `has_own_load` tells that the default's limit of the load was set, and is not that of the LCP.
+    """
     numbers = bounds_of(type(default))
     flags = [each.name for each in fields(default) if each.name not in numbers]
     for key in section:
@@ -318,10 +333,15 @@ def _params(
     }
     for name in flags:
         values[name] = check_flag(section, name, getattr(default, name), path, problems)
-    if "lcp_threshold_ms" in section and "load_threshold_ms" not in section:
+    if "lcp_threshold_ms" in section and not (has_own_load or _sets_load(section)):
         # Source: detectors.md, section 1.4: the limit of the load is that of the LCP if not set.
         values["load_threshold_ms"] = values["lcp_threshold_ms"]
     return replace(default, **values)
+
+
+def _sets_load(section: Mapping[str, Any]) -> bool:
+    bounds = bounds_of(SlowPageParams)[_LOAD]
+    return _LOAD in section and _within(section[_LOAD], bounds) is not None
 
 
 def _overrides(
@@ -330,6 +350,7 @@ def _overrides(
     """For each detector its (pattern, parameters), in order."""
     found: dict[str, list[tuple[str, Params]]] = {name: [] for name in base}
     entries = section.get("paths", [])
+    has_own_load = _sets_load(check_section(section, "slow_page", [], "insights."))
     if not isinstance(entries, list | tuple) or len(entries) > PATHS_MAX:
         problems.append(f"insights.paths: must be a list of at most {PATHS_MAX} objects")
         return found
@@ -348,7 +369,7 @@ def _overrides(
         for name, default in base.items():
             if name in entry:
                 own = check_section(entry, name, problems, f"{path}.")
-                made = _params(own, default, f"{path}.{name}.", problems)
+                made = _params(own, default, f"{path}.{name}.", problems, has_own_load=has_own_load)
                 found[name].append((globs[0], made))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -38,7 +39,8 @@ class Script:
         """Any event."""
         event_id = str(UUID(int=self._next_id))
         self._next_id += 1
-        page = Page(url=SITE + path, path=path.partition("#")[0], key=path)
+        key = re.sub(r"\?[^#]*", "", path)
+        page = Page(url=SITE + path, path=key.partition("#")[0], key=key)
         visitor = Visitor(page_view_id=view)
         return SessionEvent(event_id, kind, at_ms, at_ms + 100, page, visitor, Device(), body)
 

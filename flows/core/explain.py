@@ -173,6 +173,7 @@ def _explained(finding: Finding, project_id: str, session_id: str) -> ExplainedI
             finding.insight_type,
             finding.anchor_event_id,
             finding.rule_version,
+            finding.ordinal,
         ),
         insight_type=finding.insight_type,
         severity=finding.severity,

@@ -21,7 +21,8 @@ class Finding(msgspec.Struct, frozen=True):
     """What a detector found in one session.
 
     `at_ms` is when the visitor acted, `ended_at_ms` the end of what is counted. `details` holds the
-    fields of its type (detectors.md, section 1.3) without severity and rule version.
+    fields of its type (detectors.md, section 1.3) without severity and rule version. `ordinal`
+    tells findings of one anchor apart: how many came before it.
     """
 
     insight_type: str
@@ -37,6 +38,7 @@ class Finding(msgspec.Struct, frozen=True):
     target_selector: str | None
     details: Mapping[str, Any]
     related_event_ids: tuple[str, ...]
+    ordinal: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -78,10 +80,20 @@ class Insight(msgspec.Struct, frozen=True):
 
 
 def insight_id(
-    project_id: str, session_id: str, insight_type: str, anchor_event_id: str, rule_version: int
+    project_id: str,
+    session_id: str,
+    insight_type: str,
+    anchor_event_id: str,
+    rule_version: int,
+    ordinal: int = 0,
 ) -> str:
-    """The id of an insight: a function of its evidence. Source: detectors.md, section 1.3."""
+    """The id of an insight: a function of its evidence. Source: detectors.md, section 1.3.
+
+    Of several insights of one anchor all but the first have their `ordinal` at the end of the name.
+    """
     name = f"{project_id}|{session_id}|{insight_type}|{anchor_event_id}|{rule_version}"
+    if ordinal:
+        name += f"|{ordinal}"
     return str(uuid5(INSIGHT_NAMESPACE, name))
 
 
@@ -101,6 +113,7 @@ def insight_of(
             finding.insight_type,
             finding.anchor_event_id,
             finding.rule_version,
+            finding.ordinal,
         ),
         project_id=project_id,
         session_id=session_id,

@@ -19,7 +19,10 @@ from schemas.detection_settings import ByPath, RageClickParams
 
 
 class ChainState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The chain of clicks that goes on; `times` are those of its latest clicks."""
+    """The chain of clicks that goes on; `times` are those of its latest clicks.
+
+    `shortest_ms` is the least time that `min_clicks` of them took; None: there are fewer.
+    """
 
     key: str
     clicks: Burst
@@ -27,6 +30,7 @@ class ChainState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     times: tuple[int, ...]
     is_rage: bool
     wake_at_ms: int
+    shortest_ms: int | None = None
 
 
 class _ChainRage:
@@ -83,7 +87,11 @@ class _ChainRage:
             is_rage = True
             self._found(clicks, params, made)
         wake_at_ms = own.at_ms + params.time_window_ms
-        return ChainState(page.key, clicks, own, times, is_rage, wake_at_ms), made
+        shortest_ms = None if state is None else state.shortest_ms
+        if len(times) == params.min_clicks:
+            span_ms = times[-1] - times[0]
+            shortest_ms = span_ms if shortest_ms is None else min(shortest_ms, span_ms)
+        return ChainState(page.key, clicks, own, times, is_rage, wake_at_ms, shortest_ms), made
 
     def on_time(
         self, state: ChainState, now_ms: int
@@ -116,14 +124,18 @@ class _ChainRage:
         """The chain is over."""
         if self._explain:
             params = self._params.of(state.clicks.path)
-            count = state.clicks.click_count
+            measured, limits = {"clicks": state.clicks.click_count}, {"clicks": params.min_clicks}
+            reason = "chain" if state.is_rage else "too_few_clicks"
+            if not state.is_rage and state.shortest_ms is not None:
+                reason = "too_slow"
+                measured["duration_ms"] = state.shortest_ms
+                limits["duration_ms"] = params.time_window_ms
             for place, event_id in enumerate(state.clicks.event_ids):
                 outcome = "not_fired" if not state.is_rage else "part" if place else "fired"
-                reason = "chain" if state.is_rage else "too_few_clicks"
                 made.append(
                     Verdict(
-                        "rage_click", event_id, outcome, reason, {"clicks": count},
-                        {"clicks": params.min_clicks}, state.clicks.event_ids,
+                        "rage_click", event_id, outcome, reason, measured, limits,
+                        state.clicks.event_ids,
                     )
                 )  # fmt: skip
 

@@ -31,6 +31,7 @@ AFTER_MS = 500  # A selection or an answer is told soon after the press that mad
 ERROR_MEMORY_MS = 300_000
 DRAWING_MS = 1_000
 _CANVAS_TAG = "canvas"
+IGNORED_CLASS = "gosight-ignore"  # Source: privacy.md, section 2.
 # Until so long after a click a scroll is its doing. Source: mission-map.md, section 4.2, Sentry.
 SCROLLS_MS = 300
 # Who clicks faster than that does not look at each answer. Source: `rearm_ms`, detectors.md, 1.4.
@@ -54,12 +55,14 @@ def _opt_out(*attributes: str) -> Exclusion:
 
     def is_meant(target: Target) -> bool:
         values = target.attributes
-        return any(values.get(name, "false").lower() != "false" for name in names)
+        return IGNORED_CLASS in target.classes or any(
+            values.get(name, "false").lower() != "false" for name in names
+        )
 
     return Exclusion(
         "opt_out",
-        "The site says so, by `data-gosight-ignore` on the element, by `data-gosight-no-rage` for "
-        "rage clicks or by `data-gosight-no-dead` for dead clicks.",
+        "The site says so, by `data-gosight-ignore` or the class `gosight-ignore` on the element, "
+        "by `data-gosight-no-rage` for rage clicks or by `data-gosight-no-dead` for dead clicks.",
         skips=is_meant,
     )
 

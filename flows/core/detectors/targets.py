@@ -29,7 +29,8 @@ ResultT = TypeVar("ResultT")
 
 KNOWN_MAX = 4_096
 
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+# Digits belong to the word that they stand in: `btn2` is none of the words above.
+_WORD = re.compile(r"[0-9]*[A-Z]?[a-z][a-z0-9]*|[0-9]*[A-Z]+(?![a-z])[0-9]*|[0-9]+")
 
 
 class KnownTargets(Generic[ResultT]):

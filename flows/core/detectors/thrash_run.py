@@ -23,8 +23,11 @@ LONG_AGO_MS = -(2**62)
 
 # x, y and milliseconds after the event's time.
 Positions = tuple[tuple[int, int, int], ...]
-# An event, its time, and its positions; as they were sent, or opened.
-Moved = tuple[str, int, Positions | bytes]
+# An event, its time, its positions (as they were sent, or opened), and its URL, empty if that is
+# the one of the first move.
+Moved = tuple[str, int, Positions | bytes, str]
+# An event, the time of its first position, and its URL as above.
+Named = tuple[str, int, str]
 # Start, end, square of its length, whether it is a turn, x and y of its start.
 Step = tuple[int, int, int, bool, int, int]
 Bounds = tuple[int, int, int, int]  # Left, top, right, bottom.
@@ -35,7 +38,6 @@ Closeness = tuple[int, int, int, int]
 class Episode(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An episode up to its last turn, and what came after (`tail_...`), which counts at a turn."""
 
-    event_id: str
     began_ms: int
     turned_ms: int
     turn_count: int
@@ -43,7 +45,13 @@ class Episode(msgspec.Struct, frozen=True, array_like=True, gc=False):
     bounds: Bounds
     tail_mpx: int
     tail: Bounds | None
-    events: tuple[tuple[str, int], ...]  # Each with the time of its first position.
+    events: tuple[Named, ...]  # The first one is that of its first position.
+    ordinal: int = 0  # How many episodes before it began in the same event.
+
+    @property
+    def event_id(self) -> str:
+        """The event of its first position."""
+        return self.events[0][0]
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -57,10 +65,11 @@ class Run(msgspec.Struct, frozen=True, array_like=True, gc=False):
     dy: int
     steps: tuple[Step, ...]
     turn_count: int  # Among these steps.
-    events: tuple[tuple[str, int], ...]
+    events: tuple[Named, ...]
     episode: Episode | None = None
     best_event_id: str = ""
     best: Closeness | None = None
+    last: tuple[str, int] = ("", 0)  # The event in which the last episode began, its ordinal.
 
 
 @dataclass(frozen=True)
@@ -97,9 +106,10 @@ def follow(
     x0 = y0 = dx = dy = began_ms = turn_count = 0
     at_ms = LONG_AGO_MS
     steps: list[Step] = []
-    events: list[tuple[str, int]] = []
+    events: list[Named] = []
     episode: _Open | None = None
     best: tuple[str, Closeness] | None = None
+    last = ("", 0)
     if run is not None:
         began_ms, x0, y0, at_ms, dx, dy = (
             run.began_ms, run.x, run.y, run.at_ms, run.dx, run.dy
@@ -109,10 +119,10 @@ def follow(
             episode = _Open(run.episode)
         if run.best is not None:
             best = (run.best_event_id, run.best)
-        turn_count = run.turn_count
-    for event_id, event_ms, sent in moved:
+        turn_count, last = run.turn_count, run.last
+    for event_id, event_ms, sent, url in moved:
         positions = positions_of(sent) if isinstance(sent, bytes) else sent
-        event = (event_id, event_ms + positions[0][2])
+        event = (event_id, event_ms + positions[0][2], url)
         events.append(event)
         if episode is not None:
             episode.events.append(event)
@@ -146,27 +156,28 @@ def follow(
                 steps.append((at_ms, now_ms, square, is_turn, x0, y0))
                 if is_turn:
                     turn_count += 1
-                if turn_count >= worth_turns:
+                if turn_count >= worth_turns or len(steps) > STEPS_MAX:
                     turn_count -= _drop_old(steps, now_ms - params.window_ms)
+                    if len(steps) > STEPS_MAX:
+                        turn_count -= _drop(steps, len(steps) - STEPS_MAX)
                     if _opens(steps, now_ms, turn_count, params):  # 4
-                        episode = _opened(steps, events, (x, y))
+                        episode = _opened(steps, events, (x, y), last)
+                        last = (episode.events[0][0], episode.ordinal)
                         steps, turn_count = [], 0
-                    elif rules.explain:
+                    elif rules.explain and turn_count >= worth_turns:
                         best = _closer(best, steps, events, now_ms, params)
             else:
                 episode.add(now_ms, length_mpx(square), is_turn, x, y)  # 5
             x0, y0, dx, dy, at_ms = x, y, mx, my, now_ms
     if episode is None:
         turn_count -= _drop_old(steps, at_ms - params.window_ms)
-        if len(steps) > STEPS_MAX:
-            turn_count -= _drop_old(steps, steps[-STEPS_MAX][0])
     first_ms = steps[0][0] if steps else at_ms
     while len(events) > 1 and events[1][1] <= first_ms:
         del events[0]
     best_id, closest = ("", None) if best is None else best
     left = Run(
         began_ms, x0, y0, at_ms, dx, dy, tuple(steps), turn_count, tuple(events),
-        None if episode is None else episode.closed(), best_id, closest,
+        None if episode is None else episode.closed(), best_id, closest, last,
     )  # fmt: skip
     return left, ended, missed
 
@@ -175,7 +186,6 @@ class _Open:
     """An open episode while it grows."""
 
     def __init__(self, episode: Episode) -> None:
-        self.event_id = episode.event_id
         self.began_ms = episode.began_ms
         self.turned_ms = episode.turned_ms
         self.turn_count = episode.turn_count
@@ -184,6 +194,7 @@ class _Open:
         self.tail_mpx = episode.tail_mpx
         self.tail = episode.tail
         self.events = list(episode.events)
+        self.ordinal = episode.ordinal
 
     def add(self, now_ms: int, length: int, is_turn: bool, x: int, y: int) -> None:
         """Take a step that ends here."""
@@ -199,8 +210,8 @@ class _Open:
     def closed(self) -> Episode:
         """As it is now."""
         return Episode(
-            self.event_id, self.began_ms, self.turned_ms, self.turn_count, self.length_mpx,
-            self.bounds, self.tail_mpx, self.tail, tuple(self.events[:RELATED_MAX]),
+            self.began_ms, self.turned_ms, self.turn_count, self.length_mpx,
+            self.bounds, self.tail_mpx, self.tail, tuple(self.events[:RELATED_MAX]), self.ordinal,
         )  # fmt: skip
 
 
@@ -209,8 +220,13 @@ def _drop_old(steps: list[Step], first_ms: int) -> int:
     place = 0
     while place < len(steps) and steps[place][0] < first_ms:
         place += 1
-    turns = sum([step[3] for step in steps[:place]])
-    del steps[:place]
+    return _drop(steps, place)
+
+
+def _drop(steps: list[Step], count: int) -> int:
+    """Drop the first steps; how many turns are among them."""
+    turns = sum([step[3] for step in steps[:count]])
+    del steps[:count]
     return turns
 
 
@@ -218,7 +234,7 @@ def _opens(
     steps: Sequence[Step], now_ms: int, turn_count: int, params: ThrashedCursorParams
 ) -> bool:
     """Whether the steps kept are an episode; the oldest one's turn does not count."""
-    if len(steps) + 1 < params.min_positions:
+    if not steps or len(steps) + 1 < params.min_positions:
         return False
     duration_ms = now_ms - steps[0][0]
     if duration_ms < params.min_duration_ms:
@@ -230,13 +246,14 @@ def _opens(
 
 
 def _opened(
-    steps: Sequence[Step], events: Sequence[tuple[str, int]], end: tuple[int, int]
+    steps: Sequence[Step], events: Sequence[Named], end: tuple[int, int], before: tuple[str, int]
 ) -> _Open:
-    """The episode that these steps are."""
+    """The episode that these steps are; `before` is the event of the one before, its ordinal."""
     points = [(step[4], step[5]) for step in steps] + [end]
     last = max(place for place, step in enumerate(steps) if step[3])
     began_ms = steps[0][0]
-    first = max(place for place, (_, at_ms) in enumerate(events) if place == 0 or at_ms <= began_ms)
+    first = max(place for place, each in enumerate(events) if place == 0 or each[1] <= began_ms)
+    event_id, ordinal = before
     inside, after = points[: last + 2], points[last + 2 :]
     bounds = (
         min(x for x, _ in inside),
@@ -249,7 +266,6 @@ def _opened(
         tail = _around(tail or bounds, x, y)
     return _Open(
         Episode(
-            event_id=events[first][0],
             began_ms=began_ms,
             turned_ms=steps[last][1],
             turn_count=sum([step[3] for step in steps[1:]]),
@@ -258,6 +274,7 @@ def _opened(
             tail_mpx=sum([length_mpx(step[2]) for step in steps[last + 1 :]]),
             tail=tail,
             events=tuple(events[first:]),
+            ordinal=ordinal + 1 if events[first][0] == event_id else 0,
         )
     )
 
@@ -270,21 +287,18 @@ def _around(bounds: Bounds, x: int, y: int) -> Bounds:
 def _closer(
     best: tuple[str, Closeness] | None,
     steps: Sequence[Step],
-    events: Sequence[tuple[str, int]],
+    events: Sequence[Named],
     now_ms: int,
     params: ThrashedCursorParams,
 ) -> tuple[str, Closeness]:
     """The steps of the window now, or those that met more of the conditions before."""
-    kept = [step for step in steps if step[0] >= now_ms - params.window_ms]
-    if not kept:
-        kept = list(steps[-1:])
     measured = (
-        len(kept) + 1,
-        now_ms - kept[0][0],
-        sum([step[3] for step in kept[1:]]),
-        sum([length_mpx(step[2]) for step in kept]),
+        len(steps) + 1,
+        now_ms - steps[0][0],
+        sum([step[3] for step in steps[1:]]),
+        sum([length_mpx(step[2]) for step in steps]),
     )
-    event_id = next((name for name, at_ms in reversed(events) if at_ms <= kept[0][0]), events[0][0])
+    event_id = next((each[0] for each in reversed(events) if each[1] <= steps[0][0]), events[0][0])
     if best is None or _met(measured, params) > _met(best[1], params):
         return event_id, measured
     return best

@@ -80,7 +80,9 @@ class ThrashedCursor:
         moves, page, at_ms = event.body, event.page, event.at_ms
         params = self._params.of(page.path)
         if not params.enabled:
-            return state, ()
+            if state is None or state.key == page.key:
+                return state, ()
+            return None, self._ended(state)
         positions: Positions | bytes
         if isinstance(moves, PackedMoves):
             positions, first_ms, last_ms = moves.payload, moves.first_ms, moves.last_ms
@@ -97,7 +99,8 @@ class ThrashedCursor:
         ):
             made = self._ended(state)
             state = None
-        moved = (event.event_id, at_ms, positions)
+        url = "" if state is None or state.url == page.url else page.url
+        moved = (event.event_id, at_ms, positions, url)
         if state is None:
             state = ThrashState(
                 page.key, page.url, page.path, first_ms, last_ms, last_ms + params.max_gap_ms,
@@ -211,7 +214,7 @@ class ThrashedCursor:
             anchor_event_id=episode.event_id,
             at_ms=episode.began_ms,
             ended_at_ms=episode.turned_ms,
-            url=state.url,
+            url=episode.events[0][2] or state.url,
             path=state.path,
             x=(left + right + 1) // 2,
             y=(top + bottom + 1) // 2,
@@ -229,8 +232,9 @@ class ThrashedCursor:
                 },
             },
             related_event_ids=tuple(
-                event_id for event_id, first_ms in episode.events if first_ms <= episode.turned_ms
+                each[0] for each in episode.events if each[1] <= episode.turned_ms
             )[:RELATED_MAX],
+            ordinal=episode.ordinal,
         )
 
     def _verdict(self, event_id: str, episode: Episode, params: ThrashedCursorParams) -> Verdict:
@@ -242,7 +246,7 @@ class ThrashedCursor:
                 "direction_changes": episode.turn_count,
                 "velocity_px_s": _velocity(episode.length_mpx, duration_ms),
             },
-            _limits(params), tuple(event_id for event_id, _ in episode.events)[:RELATED_MAX],
+            _limits(params), tuple(each[0] for each in episode.events)[:RELATED_MAX],
         )  # fmt: skip
 
     def _missed(

@@ -135,6 +135,37 @@ def test_the_load_limit_follows_the_lcp() -> None:
     assert both.load_threshold_ms == 2_500
     own = parse({"slow_page": {"lcp_threshold_ms": 2_500, "load_threshold_ms": 9_000}})[0]
     assert own.params["slow_page"].default.load_threshold_ms == 9_000
+    bad, problems = parse({"slow_page": {"lcp_threshold_ms": 2_500, "load_threshold_ms": 1}})
+    assert bad.params["slow_page"].default.load_threshold_ms == 2_500
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("whole", "own", "load_ms"),
+    [
+        ({}, {"lcp_threshold_ms": 2_000}, 2_000),
+        ({"lcp_threshold_ms": 6_000}, {"lcp_threshold_ms": 2_000}, 2_000),
+        ({"load_threshold_ms": 6_000}, {"lcp_threshold_ms": 2_000}, 6_000),
+        ({"load_threshold_ms": 6_000}, {"load_threshold_ms": 5_000}, 5_000),
+        ({"lcp_threshold_ms": 6_000}, {"ttfb_threshold_ms": 500}, 6_000),
+    ],
+)
+def test_the_load_limit_of_a_path_follows_its_lcp_if_none_is_set(
+    whole: dict[str, int], own: dict[str, int], load_ms: int
+) -> None:
+    """Neither there nor for all pages."""
+    settings, _ = parse({"slow_page": whole, "paths": [{"path": "/shop/*", "slow_page": own}]})
+    assert settings.params["slow_page"].of("/shop/x").load_threshold_ms == load_ms
+
+
+def test_a_pattern_says_what_those_of_privacy_say() -> None:
+    """`*` is any text, `?` one character, all else itself."""
+    rage = {"min_clicks": 3}
+    paths = [{"path": "/a[1]/?", "rage_click": rage}, {"path": "/b/*/c", "rage_click": rage}]
+    by_path = parse({"paths": paths})[0].params["rage_click"]
+    counts = {path: by_path.of(path).min_clicks for path in ("/a[1]/x", "/a1/x", "/a[1]/xy")}
+    assert counts == {"/a[1]/x": 3, "/a1/x": 5, "/a[1]/xy": 5}
+    assert by_path.of("/b/x/y/c").min_clicks == 3
 
 
 def test_who_saves_a_document_is_told_of_all_that_is_wrong() -> None:

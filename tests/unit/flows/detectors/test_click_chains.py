@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.core.detection_rules import rules_of_document
-from flows.core.insight import Finding
+from flows.core.insight import Finding, Verdict
 from flows.core.session_event import SessionEvent
 from flows.core.session_run import run_session
 from tests.session_events import Script
@@ -37,3 +37,16 @@ def test_datadog_finds_a_chain_when_it_has_ended() -> None:
     assert rages("datadog", *far) == [(0, 3)]
     further = [script.click(100 * i, 101 * i, 0) for i in range(3)]
     assert rages("datadog", *further) == []
+
+
+def test_enough_clicks_that_were_too_slow_are_explained() -> None:
+    """By the least time that so many of them took."""
+    (rage, *_) = rules_of_document({"insights": {"preset": "datadog"}}).detectors(explain=True)
+    script = Script()
+    slow = [script.click(at_ms) for at_ms in (0, 900, 1_800, 2_100)]
+    few = [script.click(at_ms) for at_ms in (10_000, 10_100)]
+    made = [each for each in run_session([rage], [*slow, *few]) if isinstance(each, Verdict)]
+    assert [each.reason for each in made] == ["too_slow"] * 4 + ["too_few_clicks"] * 2
+    assert made[0].measured == {"clicks": 4, "duration_ms": 1_200}
+    assert made[0].limits == {"clicks": 3, "duration_ms": 1_000}
+    assert made[-1].measured == {"clicks": 2}

@@ -129,6 +129,8 @@ def test_words_of_classes() -> None:
     """Split at other characters and at camelCase."""
     words = class_words(("primaryBtn", "nav_link-2", "XMLButton", "BTN"))
     assert words == {"primary", "btn", "nav", "link", "2", "xml", "button"}
+    words = class_words(("btn2", "h1Link", "2ndBtn", "col-12Button", "BTN3"))
+    assert words == {"btn2", "h1", "link", "2nd", "btn", "col", "12button", "btn3"}
 
 
 def test_each_row_holds_the_one_before() -> None:

@@ -107,6 +107,7 @@ EXITS = ((4_990, "page_exit", "/a", "v1"), (7_990, "page_exit", "/b", "v2"))
 CASES: tuple[tuple[str, str, Callable[[Script], list[SessionEvent]]], ...] = (
     ("opt_out", "rage_click", lambda s: burst(s, attributes={"data-gosight-no-rage": ""})),
     ("opt_out", "rage_click", lambda s: burst(s, attributes={"data-gosight-ignore": "true"})),
+    ("opt_out", "rage_click", lambda s: burst(s, classes=("card", "gosight-ignore"))),
     (
         "opt_out",
         "dead_click",

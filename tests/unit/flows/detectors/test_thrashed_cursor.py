@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.core.detectors.thrashed_cursor import ThrashedCursor
-from flows.core.insight import Finding
+from flows.core.insight import Finding, Verdict, insight_of
 from flows.core.session_event import SessionEvent
 from flows.core.session_run import run_session
+from schemas.detection_settings import ByPath, ThrashedCursorParams
 from tests.session_events import Script, found, told
 
 THRASH = ThrashedCursor()
@@ -122,6 +123,66 @@ def test_how_positions_are_spread_over_events_does_not_matter() -> None:
     ]
     assert len(totals[0]) == 2
     assert all(each == totals[0] for each in totals)
+
+
+def test_how_positions_are_spread_does_not_matter_for_more_steps_than_are_kept() -> None:
+    """A minute of them, of which the last `STEPS_MAX` are looked at together."""
+    points = zigzag(40, 50, 1_200)
+    for least_ms, count in ((20_000, 1), (26_000, 0)):
+        wide = ThrashedCursorParams(min_duration_ms=least_ms, window_ms=60_000)
+        thrash = ThrashedCursor(ByPath(wide), max_episode_ms=60_000)
+        for size in (1, 7, 20, 200):
+            assert len(found(thrash, *Script().way(points, per_event=size))) == count
+
+
+def test_two_that_begin_in_one_event_are_two() -> None:
+    """Each with an id of its own, also as previews; the first one's is as ever."""
+    points = zigzag(40, 50, 41) + zigzag(40, 50, 41, 3_100) + zigzag(40, 50, 41, 6_200)
+    events = Script().way(points, per_event=200)
+    findings = found(THRASH, *events)
+    assert [finding.anchor_event_id for finding in findings] == [events[0].event_id] * 3
+    ids = [insight_of(finding, "p", "s").insight_id for finding in findings]
+    assert len(set(ids)) == 3
+    (alone,) = found(THRASH, *Script().way(points[:41], per_event=200))
+    assert insight_of(alone, "p", "s").insight_id == ids[0]
+    state, made = THRASH.on_event(None, events[0], events[0].at_ms)
+    assert state is not None
+    previews = [each for each in (*made, *THRASH.provisional(state)) if isinstance(each, Finding)]
+    assert [insight_of(finding, "p", "s").insight_id for finding in previews] == ids
+
+
+def test_the_page_is_that_of_the_first_position() -> None:
+    """The address may have changed on the way, but for its path."""
+    script = Script()
+    slow = [(50 * i, 5 * i, 200) for i in range(160)]
+    before = script.way(slow[:40], "/a?step=1")
+    after = script.way(slow[40:] + zigzag(40, 50, 160, 8_000), "/a?step=2")
+    (finding,) = found(THRASH, *before, *after)
+    anchor = next(event for event in after if event.event_id == finding.anchor_event_id)
+    assert finding.url == anchor.page.url
+    assert finding.url != before[0].page.url
+
+
+def test_a_page_that_is_not_looked_at_ends_it_as_any_other() -> None:
+    """The way goes on elsewhere, and begins anew."""
+    script = Script()
+    points = zigzag(40, 50, 60)
+    events = [
+        *script.way(points[:30], "/a"),
+        *script.way([(1_500, 0, 0)], "/b"),
+        *script.way(points[30:], "/a"),
+    ]
+    off = ThrashedCursorParams(enabled=False)
+    for params in (ByPath(ThrashedCursorParams()), ByPath(ThrashedCursorParams(), (("/b", off),))):
+        assert found(ThrashedCursor(params), *events) == []
+
+
+def test_a_step_that_takes_longer_than_the_window_can_be_explained() -> None:
+    """Nothing is left of the way before it."""
+    slow = ByPath(ThrashedCursorParams(max_gap_ms=10_000))
+    events = Script().way([*zigzag(40, 50, 8), (6_350, 400, 200)], per_event=20)
+    made = run_session([ThrashedCursor(slow, explain=True)], events)
+    assert [each.reason for each in made if isinstance(each, Verdict)] == ["duration_ms_too_low"]
 
 
 def _points(steps: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
