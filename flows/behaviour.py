@@ -74,6 +74,11 @@ UNREADABLE = Counter(
     "States of sessions that could not be opened; their sessions began anew.",
 )
 
+FAILED = Counter(
+    "gosight_sessions_failed_total",
+    "Sessions whose state was given up because it could not be gone on with; they began anew.",
+)
+
 
 def hand_to(runs: PartitionRuns[Any, Any]) -> Callable[[TakenItems[Any] | Tick], None]:
     """What gives items and ticks to the partitions' runs; what one worker reads stays with it."""
@@ -166,6 +171,15 @@ def session_workings(machine: BehaviourMachine) -> Workings[Any, SessionBatch, B
         decode=_opened,
         key_of=lambda batch: batch.key,
         time_of=lambda batch: batch.received_at_ms,
+        on_failure=_session_failed,
+    )
+
+
+def _session_failed(key: str, error: Exception) -> None:
+    """One session's state is given up: it begins anew, and `sessions repair` makes it whole."""
+    FAILED.inc()
+    get_logger().error(
+        "session_failed", session=key, detail=f"{type(error).__name__}: {error}"[:300]
     )
 
 

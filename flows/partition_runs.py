@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from connectors.claims import Claims
 from connectors.errors import RetryableError
@@ -55,6 +55,9 @@ STEP_CHANGES = Histogram(
     "Changed states and outputs of a stored step.",
     ["flow"],
     buckets=(1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000),
+)
+OUTPUTS_FAILED = Counter(
+    "gosight_flow_outputs_failed_total", "Outputs that no record could be made of.", ["flow"]
 )
 RESTORE_SECONDS = Histogram(
     "gosight_flow_restore_duration_seconds",
@@ -256,13 +259,26 @@ class PartitionRuns(Generic[ItemT, OutputT]):
         if not self._claims.is_sure():
             raise RetryableError("it is not certain who holds the partitions")
         changes = [PartChanges(n, step.progress, step.states) for n, step in own.items()]
-        records = [self._record_of(one) for step in own.values() for one in step.outputs]
+        records = self._records(own.values())
         self._log.commit(changes, records)
         STEP_CHANGES.labels(self._flow).observe(
             len(records) + sum(len(change.states) for change in changes)
         )
         for number, step in own.items():
             self._on_progress(self._runs[number].part, step.progress.next_offset)
+
+    def _records(self, steps: Iterable[Step[OutputT]]) -> list[OutRecord]:
+        """Those of the outputs; one that none can be made of must not stop the others."""
+        records: list[OutRecord] = []
+        for step in steps:
+            for one in step.outputs:
+                try:
+                    records.append(self._record_of(one))
+                except Exception as error:
+                    OUTPUTS_FAILED.labels(self._flow).inc()
+                    detail = f"{type(error).__name__}: {error}"[:300]
+                    get_logger().error("output_failed", kind=type(one).__name__, detail=detail)
+        return records
 
     def _own(self, numbers: Iterable[int]) -> list[int]:
         """Those of these partitions that are held as they were when they were begun."""

@@ -170,7 +170,12 @@ def strange_values() -> list[bytes]:
             if member is not None:
                 getattr(event, member).SetInParent()
             made.append(event)
-    wild = [Event(session_id="s1", event_type=number) for number in (11, 11, 71, 121, 20, 1, 2)]
+    numbers = (11, 11, 71, 121, 20, 1, 2, 23, 23, 111)
+    wild = [Event(session_id="s1", event_type=number) for number in numbers]
+    for x, y, after_ms in ((-(2**31), 5, -7), (2**31 - 1, -(2**31), 2**63 - 1), (6, 7, 900)):
+        wild[7].mouse_move.positions.add(x=x, y=y, timestamp=after_ms)
+    wild[8].mouse_move.positions.add(x=1, y=2, timestamp=2**40)
+    wild[9].identify.user_id, wild[9].user_id = "ann", "of the batch"
     wild[0].page_exit.max_scroll_depth = 400
     wild[0].page_exit.time_on_page_ms = 2**40
     wild[1].page_exit.max_scroll_depth = -4

@@ -271,7 +271,7 @@ def _visitors(raw: RawColumns) -> Mapping[str, pa.Array]:
         user_ids = columns["user_id"].to_pylist()
         payloads = identified.drop_null().to_pylist()
         for row, payload in zip(rows_of(identified).tolist(), payloads, strict=True):
-            user_ids[row] = user_ids[row] or IdentifyPayload.FromString(payload).user_id
+            user_ids[row] = IdentifyPayload.FromString(payload).user_id or user_ids[row]
         columns["user_id"] = pa.array(user_ids, _TEXT)
     labels = {name: column.dictionary_encode() for name, column in columns.items()}
     channels = labels["channel_type"]

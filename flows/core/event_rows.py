@@ -259,7 +259,7 @@ class RowBuilder:
                 device_place = self._device_place(columns, device, raw.user_agent)
             devices.index.append(device_place)
             seen = (
-                event.user_id or identified,
+                identified or event.user_id,
                 event.anonymous_id,
                 event.page_view_id,
                 event.channel_type,

@@ -15,6 +15,7 @@ import msgspec
 SCORE_MAX = 100
 ISSUE_INSIGHTS_MAX = 10
 STRAY_ERROR = "js_error"
+ABANDONED = "form_abandon"  # A kind of event: counts as an insight would.
 
 # Points off for each, and at most for all of a type. Source: sessions.md, section 5.
 _DEDUCTIONS: dict[str, tuple[int, int]] = {
@@ -23,14 +24,14 @@ _DEDUCTIONS: dict[str, tuple[int, int]] = {
     "dead_click": (5, 20),
     "thrashed_cursor": (5, 15),
     "slow_page": (5, 15),
-    "form_abandon": (5, 10),
+    ABANDONED: (5, 10),
     "u_turn": (3, 9),
     STRAY_ERROR: (2, 10),
 }
 # In order of preference where points are equal. Source: sessions.md, section 6.
 _EVIDENCE: dict[str, dict[str, int]] = {
     "frustrated": {"rage_click": 3, "error_click": 2, "dead_click": 1},
-    "confused": {"thrashed_cursor": 3, "u_turn": 1, "form_abandon": 1},
+    "confused": {"thrashed_cursor": 3, "u_turn": 1, ABANDONED: 1},
     "impatient": {"slow_page": 2},
 }
 SATISFIED_POINTS = 3
@@ -72,6 +73,10 @@ class InsightCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
             firsts = sorted((*known.first_ids, *ids))[:ISSUE_INSIGHTS_MAX]
             added = FoundType(known.count + 1, tuple(firsts), min(known.anchor, anchor))
         return InsightCounts({**self.found, insight_type: added})
+
+    def with_events(self, kind: str, count: int, first: tuple[int, str]) -> InsightCounts:
+        """These and events of a kind, the first of which is (time, event id)."""
+        return InsightCounts({**self.found, kind: FoundType(count, (), first)})
 
 
 class Issue(NamedTuple):

@@ -8,6 +8,9 @@ The clock is the largest time of the items so far. A timer due at T fires before
 is T or later, at its own deadline, earliest first and then by key. So outputs depend on the items
 alone, not on how they were cut into batches or steps, nor on where a process ended.
 
+A key whose machine or encoding fails begins anew, and is told of: it must not stop the others, and
+would stop every process that takes them over.
+
 States are kept packed: encoded, behind the deadline they wait for. Only those used lately are also
 kept as objects, so that a restore opens nothing and a hundred thousand quiet keys stay small. All
 that is known of a key is in one place, found once for each item: keys are long, and are many.
@@ -45,13 +48,17 @@ class Step(Generic[OutputT]):
 
 @dataclass(frozen=True, slots=True)
 class Workings(Generic[StateT, ItemT, OutputT]):
-    """A machine, how its states are stored, and whose an item is, since when (ms)."""
+    """A machine, how its states are stored, and whose an item is, since when (ms).
+
+    `on_failure` is told of a key whose state is forgotten because one of these raised.
+    """
 
     machine: Machine[StateT, ItemT, OutputT]
     encode: Callable[[StateT], bytes]
     decode: Callable[[bytes], StateT]
     key_of: Callable[[ItemT], str]
     time_of: Callable[[ItemT], int]
+    on_failure: Callable[[str, Exception], None] = lambda _key, _error: None
 
 
 class _Slot(Generic[StateT]):
@@ -141,8 +148,12 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
             slot = slots.get(key)
             if slot is None:
                 slot = slots[key] = _Slot(key)
-            state, made = on_event(self._open(slot), item, self._clock_ms)
-            self._keep(slot, state)
+            try:
+                state, made = on_event(self._open(slot), item, self._clock_ms)
+                self._keep(slot, state)
+            except Exception as error:
+                self._fail(slot, error)
+                continue
             if made:
                 self._outputs.extend(made)
         assert next_offset >= self._next_offset
@@ -181,11 +192,15 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
             state = self._open(slot)
             if state is None:
                 continue
-            state, made = self._machine.on_time(state, self._clock_ms)
-            assert state is None or self._machine.wake_at_ms(state) != due_ms, (
-                "a machine that is woken must move its deadline"
-            )
-            self._keep(slot, state)
+            try:
+                state, made = self._machine.on_time(state, self._clock_ms)
+                assert state is None or self._machine.wake_at_ms(state) != due_ms, (
+                    "a machine that is woken must move its deadline"
+                )
+                self._keep(slot, state)
+            except Exception as error:
+                self._fail(slot, error)
+                continue
             if made:
                 self._outputs.extend(made)
         self._clock_ms = limit_ms
@@ -212,11 +227,7 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
         if not slot.is_changed:
             self._note(slot)
         if state is None:
-            slot.due_ms = None
-            if slot.state is not None:
-                slot.state = None
-                del self._opened[slot]
-                self._live -= 1
+            self._forget(slot)
             return
         if slot.state is None:
             self._opened[slot] = None
@@ -225,6 +236,18 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
         due_ms = self._machine.wake_at_ms(state)
         if due_ms is not None and (slot.due_ms is None or due_ms < slot.due_ms):
             self._schedule(slot, due_ms)
+
+    def _forget(self, slot: _Slot[StateT]) -> None:
+        slot.due_ms = None
+        if slot.state is not None:
+            slot.state = None
+            del self._opened[slot]
+            self._live -= 1
+
+    def _fail(self, slot: _Slot[StateT], error: Exception) -> None:
+        """Forget what is known of a key."""
+        self._keep(slot, None)
+        self._workings.on_failure(slot.key, error)
 
     def _note(self, slot: _Slot[StateT]) -> None:
         slot.is_changed = True
@@ -257,10 +280,16 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
         if state is None:
             del self._slots[slot.key]
             return None
-        due_ms = self._machine.wake_at_ms(state)
-        deadline = _NEVER if due_ms is None else due_ms
-        packed = deadline.to_bytes(_DEADLINE_BYTES, "big", signed=True)
-        packed += self._workings.encode(state)
+        try:
+            due_ms = self._machine.wake_at_ms(state)
+            deadline = _NEVER if due_ms is None else due_ms
+            packed = deadline.to_bytes(_DEADLINE_BYTES, "big", signed=True)
+            packed += self._workings.encode(state)
+        except Exception as error:
+            self._forget(slot)
+            self._workings.on_failure(slot.key, error)
+            del self._slots[slot.key]
+            return None
         slot.packed = packed
         self._packed_bytes += len(packed)
         return packed

@@ -153,7 +153,7 @@ class BatchReader:
                         page = self._declared_page(page_bytes, payload)
                     elif number == IDENTIFY:
                         assert isinstance(body, Identified)
-                        user_id = user_id or body.user_id
+                        user_id = body.user_id or user_id
             key = user_id, event.anonymous_id, event.page_view_id, event.channel_type
             if key != seen:
                 seen = key

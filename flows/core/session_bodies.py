@@ -9,8 +9,9 @@ Raises google.protobuf.message.DecodeError for bytes that are no such payload.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
+from typing import Protocol
 
 from flows.core.event_facts import declared_campaign, remember
 from flows.core.session_event import (
@@ -53,6 +54,8 @@ from schemas.v1.events_pb2 import (
 BodyReader = Callable[[bytes], Body | None]
 
 UINT32_MAX = 2**32 - 1
+PLACE_PX_MAX = 1_000_000  # No page is longer; its square fits many times into 64 bits.
+MOVE_MS_MAX = 60_000  # Of a position after its event: senders begin a new one each second.
 # Stored so by `flows.core.payloads`: an error without a type is an Error.
 ERROR_TYPE = "Error"
 END_REASONS = {
@@ -135,7 +138,10 @@ def _moves(value: bytes) -> PackedMoves | None:
     positions = MouseMovePayload.FromString(value).positions
     if not positions:
         return None
-    return PackedMoves(positions[0].timestamp, positions[-1].timestamp, value)
+    first_ms, last_ms = positions[0].timestamp, positions[-1].timestamp
+    if not (0 <= first_ms <= MOVE_MS_MAX and 0 <= last_ms <= MOVE_MS_MAX):
+        first_ms, last_ms = _within(first_ms, 0, MOVE_MS_MAX), _within(last_ms, 0, MOVE_MS_MAX)
+    return PackedMoves(first_ms, last_ms, value)
 
 
 def unpacked(moves: PackedMoves) -> Moves:
@@ -145,8 +151,49 @@ def unpacked(moves: PackedMoves) -> Moves:
 
 def positions_of(payload: bytes) -> tuple[tuple[int, int, int], ...]:
     """x, y and milliseconds of each position of a `MouseMovePayload`."""
-    positions = MouseMovePayload.FromString(payload).positions
-    return tuple([(move.x, move.y, move.timestamp) for move in positions])
+    return positions_within(MouseMovePayload.FromString(payload).positions)
+
+
+class PositionAsSent(Protocol):
+    """One of a `mouse_move`."""
+
+    @property
+    def x(self) -> int:
+        """Pixels from the left."""
+
+    @property
+    def y(self) -> int:
+        """Pixels from the top."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds after the event's time."""
+
+
+def positions_within(positions: Iterable[PositionAsSent]) -> tuple[tuple[int, int, int], ...]:
+    """x, y and milliseconds, each at the nearest bound if it is out of them.
+
+    Numbers of a sender's choice must leave room for sums and squares, and time for the others.
+    """
+    low, high, ms_max = -PLACE_PX_MAX, PLACE_PX_MAX, MOVE_MS_MAX
+    return tuple(
+        [
+            (x, y, ms)
+            if low <= (x := each.x) <= high
+            and low <= (y := each.y) <= high
+            and 0 <= (ms := each.timestamp) <= ms_max
+            else (
+                _within(each.x, low, high),
+                _within(each.y, low, high),
+                _within(each.timestamp, 0, ms_max),
+            )
+            for each in positions
+        ]
+    )
+
+
+def _within(value: int, low: int, high: int) -> int:
+    return min(max(value, low), high)
 
 
 def _scroll(value: bytes) -> Depth:

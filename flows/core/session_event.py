@@ -37,7 +37,7 @@ class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Visitor(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Whose event it is. `user_id` is the event's own or that of its identify payload."""
+    """Whose event it is. `user_id` is that of its identify payload, or the event's own."""
 
     user_id: str = ""
     anonymous_id: str = ""

@@ -14,6 +14,7 @@ import msgspec
 from flows.core.session_event import Place, SessionEvent
 
 _FIRST_COLUMN = 3
+UNKNOWN_DEVICE_TYPE = "desktop"  # What events say of which nothing is known.
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -37,6 +38,9 @@ Origins = tuple[Origin, ...]
 def origin_of(event: SessionEvent, place: Place) -> Origin:
     """What an event says, and the request that it came with."""
     visitor, device = event.visitor, event.device
+    device_type = device.device_type
+    if device_type == UNKNOWN_DEVICE_TYPE and not (device.browser or device.os):
+        device_type = ""  # Of an event that a server sent.
     return Origin(
         event.at_ms,
         event.event_id,
@@ -44,7 +48,7 @@ def origin_of(event: SessionEvent, place: Place) -> Origin:
         visitor.anonymous_id,
         device.browser,
         device.os,
-        device.device_type,
+        device_type,
         place.country,
         place.country_code,
         place.city,

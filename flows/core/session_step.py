@@ -7,7 +7,6 @@ order, and the new state. What is done when, and why, is told by `flows.core.beh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from operator import attrgetter
 
 from flows.core.detector_memory import NOTHING, DetectorMemory
@@ -27,10 +26,10 @@ ROW_EVERY_MS = 10_000
 LINGER_MS = 5_000  # What is due waits so long for the next batch, to be done together with it.
 HELD_MAX = 5_000  # Events; beyond it the oldest are shown at once.
 PREVIEWED_MAX = 16
+TRIED_MAX = 200  # Events that are looked at for episodes before they are due: twenty a second.
 
 BehaviourOutput = SessionRow | Insight
 
-_time = attrgetter("at_ms")
 _in_order = attrgetter("at_ms", "event_id")
 
 
@@ -276,28 +275,27 @@ class SessionStep:
         )
 
     def preview(self, new: Sequence[SessionEvent]) -> None:
-        """Announce episodes that open with what is held, on a copy of their detectors."""
+        """Announce episodes that open with what is held, on a copy of their detectors.
+
+        All that is held is shown to it, over with or not. Of what no person does so fast nothing is
+        announced: it would be looked at again and again.
+        """
         announced = self._set.announced
         if announced is None or not any(self._may_open(known, new) for known in announced.all):
             return
         kinds = announced.kinds
         events = [event for held in self._held for event in held.events if event.kind in kinds]
+        if len(events) > TRIED_MAX:
+            return
         events.sort(key=_in_order)
         totals = self._totals
         assert totals is not None
         trial = LiveDetectors(announced, self._detectors_now().memory)
-        for _, moment in groupby(events, key=_time):
-            shown = list(moment)
-            trial.show(shown)
-            if all(event.kind != "click" for event in shown):
-                continue
-            for finding in trial.open_episodes():
-                insight = insight_of(
-                    finding, totals.project_id, totals.session_id, is_provisional=True
-                )
-                if insight.insight_id not in self._previewed:
-                    self._previewed = (*self._previewed, insight.insight_id)[-PREVIEWED_MAX:]
-                    self._outputs.append(insight)
+        for finding in (*trial.show(events), *trial.open_episodes()):
+            insight = insight_of(finding, totals.project_id, totals.session_id, is_provisional=True)
+            if insight.insight_id not in self._previewed:
+                self._previewed = (*self._previewed, insight.insight_id)[-PREVIEWED_MAX:]
+                self._outputs.append(insight)
 
     def _may_open(self, known: Known, new: Sequence[SessionEvent]) -> bool:
         """Whether an episode may begin with one of the new events, going by their times alone."""

@@ -15,6 +15,7 @@ import msgspec
 from flows.core.engaged_time import SLOT_MS, EngagedSlots, add_slots
 from flows.core.enrich import path_of
 from flows.core.experience import (
+    ABANDONED,
     InsightCounts,
     emotion_of,
     experience_score,
@@ -32,13 +33,20 @@ from flows.core.session_event import (
     Started,
     sorted_events,
 )
-from flows.core.session_origin import Origins, add_origins, first_values, origin_of
+from flows.core.session_origin import (
+    UNKNOWN_DEVICE_TYPE,
+    Origins,
+    add_origins,
+    first_values,
+    origin_of,
+)
 from flows.core.session_row import SessionRow
 from schemas.event_types import EVENT_KINDS
 
 COUNT_MAX = 2**32 - 1
 SUM_MAX = 2**63 - 1
-CURRENCIES_MAX = 8
+CURRENCIES_MAX = 200  # There are some 180; whoever makes up others must not fill memory.
+_INT64_MAX = 2**63 - 1
 
 _PAGE_VIEW, _CLICK, _ERROR, _OTHER = 1, 2, 4, 8
 _UNCOUNTED, _ACTIVE = 16, 32
@@ -46,6 +54,7 @@ _LOOKED_AT = {"page_view": _PAGE_VIEW, "click": _CLICK, "js_error": _ERROR}
 _LOOKED_AT |= {"unhandled_rejection": _ERROR}
 _LOOKED_AT |= dict.fromkeys(("scroll", "scroll_milestone", "page_exit"), _OTHER)
 _LOOKED_AT |= dict.fromkeys(("goal", "purchase", "session_start", "session_end"), _OTHER)
+_LOOKED_AT |= {ABANDONED: _OTHER}
 # Source: sessions.md, section 3.
 _ACTIVE_CATEGORIES = {"scroll", "input", "form", "media", "clipboard", "selection", "revenue"}
 _ACTIVE_KINDS = {"page_view", "page_visible", "click", "dblclick", "context_menu", "mouse_move"}
@@ -83,12 +92,19 @@ class Start(msgspec.Struct, frozen=True, array_like=True, gc=False):
     declared: Started
 
 
+class Abandoned(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Forms that were begun and left, and the first of these events."""
+
+    count: int
+    first: tuple[int, str]  # Its time and id.
+
+
 class SessionTotals(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """All that a session's row is made of.
 
     `last` is the last event, with its reason if it is a session_end. `first_page` is that of the
     first event, until there is a page_view. `last_view` is None where that is the first one.
-    `revenue` holds sums in minor units by currency.
+    `revenue` holds sums in minor units by currency, as text what does not fit into 64 bits.
     """
 
     project_id: str
@@ -109,7 +125,8 @@ class SessionTotals(msgspec.Struct, frozen=True, array_like=True, gc=False):
     user: Seen | None = None
     conversion: Seen | None = None
     currency: Seen | None = None
-    revenue: tuple[tuple[str, int], ...] = ()
+    revenue: tuple[tuple[str, int | str], ...] = ()
+    abandoned: Abandoned | None = None
 
     @property
     def started_at_ms(self) -> int:
@@ -213,6 +230,7 @@ def add_batch(
             totals.conversion,
             totals.currency,
             totals.revenue,
+            totals.abandoned,
         )
     for event in others:
         totals = _with_other(totals, event)
@@ -239,8 +257,15 @@ def _user(known: Seen | None, ordered: Sequence[SessionEvent]) -> Seen | None:
 
 
 def _with_other(totals: SessionTotals, event: SessionEvent) -> SessionTotals:
-    """The totals with a session_start, a goal or a purchase; others change nothing here."""
-    body = event.body
+    """The totals with a session_start, goal, purchase or form left; others change nothing here."""
+    body, kind = event.body, event.kind
+    if body is None and kind in ("goal", "purchase"):
+        body = Goal("purchase" if kind == "purchase" else "")
+    if kind == ABANDONED:
+        first = _in_order(event)
+        known = totals.abandoned
+        abandoned = Abandoned(known.count + 1, min(known.first, first)) if known else None
+        return msgspec.structs.replace(totals, abandoned=abandoned or Abandoned(1, first))
     if isinstance(body, Started):
         start = Start(event.at_ms, event.event_id, body)
         if totals.start is None or _in_order(start) < _in_order(totals.start):
@@ -260,7 +285,8 @@ def _with_purchase(totals: SessionTotals, event: SessionEvent, body: Goal) -> Se
     if not amount:
         return totals
     sums = dict(totals.revenue)
-    sums[currency] = sums.get(currency, 0) + amount
+    total = int(sums.get(currency, 0)) + amount
+    sums[currency] = total if abs(total) <= _INT64_MAX else str(total)
     # The alphabetically first are kept, so that which ones does not depend on the order.
     return msgspec.structs.replace(
         totals,
@@ -296,7 +322,7 @@ def session_row(
     counts = {name: found.count(name) for name in ("rage_click", "dead_click", "error_click")}
     conversion = totals.conversion
     currency = currency or (totals.currency.text if totals.currency is not None else "")
-    revenue = dict(totals.revenue).get(currency, 0)
+    revenue = int(dict(totals.revenue).get(currency, 0))
     error_count = min(totals.error_count, COUNT_MAX)
     row = SessionRow(
         session_id=totals.session_id,
@@ -328,7 +354,7 @@ def session_row(
         utm_content=utm[4],
         browser=origin.browser,
         os=origin.os,
-        device_type=origin.device_type,
+        device_type=origin.device_type or UNKNOWN_DEVICE_TYPE,
         country=origin.country,
         country_code=origin.country_code,
         city=origin.city,
@@ -351,6 +377,8 @@ def session_row(
 
 def _judged(row: SessionRow, totals: SessionTotals, found: InsightCounts) -> SessionRow:
     """The row of a session that is over: how it ended, went and felt."""
+    if totals.abandoned is not None:
+        found = found.with_events(ABANDONED, totals.abandoned.count, totals.abandoned.first)
     issues = issues_of(found, row.error_count)
     conversion = totals.conversion
     emotion = emotion_of(found, None if conversion is None else conversion.event_id)

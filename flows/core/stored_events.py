@@ -19,7 +19,13 @@ import msgspec
 
 from flows.core.event_facts import declared_campaign, remember
 from flows.core.session_batches import page_key
-from flows.core.session_bodies import ERROR_TYPE, NO_VITALS, depth, exit_depth
+from flows.core.session_bodies import (
+    ERROR_TYPE,
+    NO_VITALS,
+    depth,
+    exit_depth,
+    positions_within,
+)
 from flows.core.session_event import (
     Body,
     Click,
@@ -294,7 +300,7 @@ def _target(element: _Element) -> Target:
 
 def _moves(text: str) -> Moves | None:
     points = _read_moves(text).positions
-    return Moves(tuple([(move.x, move.y, move.timestamp) for move in points])) if points else None
+    return Moves(positions_within(points)) if points else None
 
 
 def _vitals(text: str) -> Vitals | None:

@@ -21,6 +21,8 @@ from flows.core.behaviour import (
 )
 from flows.core.detector_memory import DetectorMemory, Opened
 from flows.core.detectors.detector import Detector
+from flows.core.insight import Finding
+from flows.core.live_detectors import LiveDetectors
 from flows.core.seen_ids import IDS_MAX, folded_ids, new_events
 from flows.core.session_event import (
     Click,
@@ -413,6 +415,40 @@ def test_the_preview_of_an_episode_has_the_id_of_its_insight() -> None:
     [rage] = [insight for insight in plain.insights if insight.insight_type == "rage_click"]
     assert previews[0].insight_id == rage.insight_id
     assert [output for output in clock.outputs if output is not previews[0]] == plain.outputs
+
+
+def test_an_episode_that_came_whole_in_one_batch_is_announced() -> None:
+    """It is over before its batch is, and due six seconds later."""
+    clicks = [event(number, 100 * number) for number in range(1, 7)]
+    clock = run(machine(previews=True), [batch(9_000, *clicks, event(7, 8_900, "scroll"))], 9_000)
+    (preview,) = clock.insights
+    assert preview.is_provisional
+    clock.finish(START_MS + IDLE_MS)
+    finals = [each for each in clock.insights if each.insight_type == preview.insight_type]
+    assert [each.insight_id for each in finals] == [preview.insight_id] * 2
+
+
+def test_what_nobody_does_so_fast_is_not_tried_again_with_each_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twenty batches a second of clicks: each is looked at a few times, not all with each batch."""
+    shown: list[int] = []
+    show = LiveDetectors.show
+
+    def counted(
+        self: LiveDetectors, events: Sequence[SessionEvent], until_ms: int = 0
+    ) -> list[Finding]:
+        shown.append(len(events))
+        return show(self, events, until_ms)
+
+    monkeypatch.setattr(LiveDetectors, "show", counted)
+    clicks = [event(number, 5 * number) for number in range(1, 2_001)]
+    deliveries = [
+        batch(5 * place + 100, *clicks[place : place + 10]) for place in range(0, 2_000, 10)
+    ]
+    clock = run(machine(previews=True), deliveries)
+    assert len([each for each in clock.insights if each.is_provisional]) == 1
+    assert sum(shown) < 3 * len(clicks)
 
 
 @pytest.mark.parametrize("fault", ["on_event", "on_time", "stands_still"])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.core.live_partition import LivePartition
 from schemas.kept_states import FROM_EARLIEST, Kept, Progress
-from tests.unit.flows.counting import QUIET_MS, Count, Item, Told, counting
+from tests.unit.flows.counting import QUIET_MS, Count, CountingMachine, Item, Told, counting
 
 ITEMS = st.lists(st.builds(Item, st.sampled_from("abcdef"), st.integers(1_000, 2_500)), max_size=60)
 
@@ -178,6 +180,61 @@ def test_timers_stay_as_many_as_keys() -> None:
     packed = [slot.packed for slot in slots if slot.packed is not None]
     assert len(packed) == sum(slot.due_ms is not None for slot in slots) == len(slots) == QUIET_MS
     assert live.packed_bytes == sum(map(len, packed)) < 50 * QUIET_MS
+
+
+class Fragile(CountingMachine):
+    """Counts, but for some keys, at which it fails in one way or another."""
+
+    def on_event(
+        self, state: Count | None, event: Item, now_ms: int
+    ) -> tuple[Count | None, list[Told]]:
+        """Fail, if the key is for that and has come before."""
+        if event.key == "event" and state is not None:
+            raise ValueError(event.key)
+        return super().on_event(state, event, now_ms)
+
+    def on_time(self, state: Count, now_ms: int) -> tuple[Count | None, list[Told]]:
+        """Fail, or stand still."""
+        if state.key == "time":
+            raise ValueError(state.key)
+        return (state, []) if state.key == "still" else super().on_time(state, now_ms)
+
+
+def encode_most(state: Count) -> bytes:
+    """All but one key's."""
+    if state.key == "state":
+        raise OverflowError(state.key)
+    return msgspec.msgpack.encode(state)
+
+
+def test_a_key_that_fails_begins_anew_and_the_others_go_on() -> None:
+    """Wherever it fails; nothing is left of it, and each failure is told."""
+    failed: list[tuple[str, str]] = []
+    workings = replace(
+        counting(),
+        machine=Fragile(),
+        encode=encode_most,
+        on_failure=lambda key, error: failed.append((key, type(error).__name__)),
+    )
+    live: LivePartition[Count, Item, Told] = LivePartition(workings, Kept())
+    live.take([Item(key, 1_000) for key in ("event", "good", "time", "state", "still")], 5)
+    assert set(live.step().states) == {"event", "good", "time", "state", "still"}
+    assert failed == [("state", "OverflowError")]
+    assert live.keys_live == 4
+    live.take([Item("event", 1_010), Item("good", 1_010), Item("state", 1_010)], 8)
+    step = live.step()
+    assert {key for key, packed in step.states.items() if packed is None} == {"event", "state"}
+    live.take([Item("good", 1_020), Item("event", 1_020)], 10)
+    live.pass_time(1_020 + 2 * QUIET_MS)
+    told = live.step().outputs
+    assert [(one.key, one.count) for one in told] == [("good", 3), ("event", 1), ("good", 3)]
+    assert failed[1:] == [
+        ("event", "ValueError"),
+        ("state", "OverflowError"),
+        ("still", "AssertionError"),
+        ("time", "ValueError"),
+    ]
+    assert (live.keys_live, live.packed_bytes) == (0, 0)
 
 
 def test_a_state_that_cannot_be_opened_is_forgotten() -> None:

@@ -23,11 +23,14 @@ from schemas.topics import EVENTS_RAW, INSIGHTS
 from tests.unit.flows.counting import Item, Told, counting
 
 PARTS = all_parts([EVENTS_RAW])[:3]
+BAD = "b:bad"
 DECODER = msgspec.json.Decoder(Told)
 
 
 def record_of(told: Told) -> OutRecord:
-    """As JSON, all under one key, so that order can be seen."""
+    """As JSON, all under one key, so that order can be seen; not of all."""
+    if told.key == BAD:
+        raise ValueError(told.key)
     return OutRecord(INSIGHTS.name, b"k", msgspec.json.encode(told))
 
 
@@ -94,6 +97,18 @@ def test_a_step_holds_what_all_partitions_decided() -> None:
     assert [t.key for t in told(kept)] == ["a:1", "b:1"]
     process.runs.step()
     assert process.log.effects == ["begin 3", "step 2"]
+
+
+def test_an_output_that_no_record_can_be_made_of_is_left_out() -> None:
+    """The others, and the states, are stored."""
+    kept = MemoryStates()
+    process = Process(kept, step_ms=60_000)
+    keys = [BAD if place == 3 else "a:1" for place in range(4)]
+    process.take(PARTS[0], [Item(key, 1_000) for key in (*keys, BAD, BAD, "a:1", "a:1", "a:1")], 9)
+    process.runs.step()
+    assert process.log.effects == ["begin 3", "step 2"]
+    assert [t.key for t in told(kept)] == ["a:1", "a:1"]
+    assert process.progress == {PARTS[0]: 9}
 
 
 def test_leaving_stores_first_and_then_lets_go() -> None:

@@ -11,6 +11,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from flows.behaviour import record_of
+from flows.core.behaviour import BehaviourMachine, decode_state, encode_state
 from flows.core.detection_rules import rules_of_document
 from flows.core.session_batches import BatchReader, page_key
 from flows.core.session_bodies import BODY_KINDS, body_readers, unpacked
@@ -126,11 +128,12 @@ def test_a_session_start_puts_what_it_declares_on_its_page() -> None:
     assert (start.page.utm_source, start.page.utm_medium) == ("mail", "ad")
 
 
-def test_an_identify_names_its_visitor() -> None:
-    """The user of the payload is the event's where the event has none of its own."""
+@pytest.mark.parametrize("of_batch", ["", "u6"])
+def test_an_identify_names_its_visitor(of_batch: str) -> None:
+    """The user of the payload is the event's, whatever a batch says for all of its events."""
     event = make_event("e1", SESSION)
     event.event_type = 111  # type: ignore[assignment]
-    event.identify.user_id = "u7"
+    event.identify.user_id, event.user_id = "u7", of_batch
     [batch] = live_batches([make_raw([event], SESSION).SerializeToString()])
     assert isinstance(batch.events[0].body, Identified)
     assert batch.events[0].visitor.user_id == "u7"
@@ -182,6 +185,41 @@ def test_links_and_routes_mean_the_same_behind_the_gateway(
     (batch,) = live_batches(raw_values([request]))
     made = run_session(rules_of_document({}).detectors(), batch.events)
     assert [finding.insight_type for finding in made] == found
+
+
+def test_no_number_of_a_sender_is_too_large_for_a_session() -> None:
+    """Whatever the gateway takes can be stored as a state and sent as a row or an insight."""
+    wild = [
+        an_event(1, "mouse_move", 0, "", {"positions": positions})
+        for positions in (
+            [{"x": x * (i % 2), "y": x, "timestamp": t + i * 60} for i in range(60)]
+            for x, t in ((2**31 - 1, 0), (800, 2**63 - 1_000_000), (800, 10**15), (-(2**31), 0))
+        )
+    ]
+    straight = [{"x": -(2**31) if i < 58 else 2**31 - 1, "y": 5, "timestamp": i} for i in range(60)]
+    wild.append(an_event(1, "mouse_move", 0, "", {"positions": straight}))
+    paid = {"order_id": "o", "value": -1e13, "currency": "KWD"}
+    pages = [an_event(2, "page_view", 8_000, "", {})]
+    for number, first in enumerate((*wild, None)):
+        events = [first] if first else [an_event(i, "purchase", i, "", paid) for i in range(2_000)]
+        outputs = []
+        state = None
+        machine = BehaviourMachine(lambda _project_id: rules_of_document({}), previews=True)
+        for part, at_ms in ((events[:1_000], 0), (events[1_000:] + pages, 9_000)):
+            request = {
+                "received_at_ms": NOW_MS - 60_000 + at_ms,
+                "batch": {"sent_at": NOW_MS - 60_000 + at_ms, "events": part},
+            }
+            (batch,) = live_batches(raw_values([request]))
+            state, made = machine.on_event(state, batch, batch.received_at_ms)
+            assert state is not None
+            assert decode_state(encode_state(state)) == state, number
+            outputs += made
+        _, made = machine.on_time(state, NOW_MS + 3_600_000)
+        rows = [record_of(one) for one in (*outputs, *made)]
+        assert len(rows) > 1
+        for one in (*outputs, *made):
+            assert NOW_MS - 100_000 < one.ended_at_ms < NOW_MS + 100_000
 
 
 def test_a_record_that_cannot_be_read_is_told_and_its_neighbours_go_on() -> None:

@@ -124,6 +124,47 @@ def test_example_g_campaign_goal_and_revenue() -> None:
     assert row.is_bounce
 
 
+def test_a_goal_without_a_payload_is_reached_as_any_other() -> None:
+    """It has no name and no worth."""
+    row = row_of([event(1, "goal", 1), event(2, "purchase", 2)])
+    assert fields(row, "converted", "conversion_event", "goals_completed", "revenue_minor") == (
+        True, "", 1, 0,
+    )  # fmt: skip
+    assert row_of([event(2, "purchase", 2)]).conversion_event == "purchase"
+
+
+def test_a_sum_of_any_size_does_not_depend_on_the_order() -> None:
+    """It is told within 64 bits; what is taken back counts whatever came between."""
+    paid = [
+        event(i, "purchase", i, "/", Goal("purchase", amount, "KWD"))
+        for i, amount in enumerate([1e13] * 1_000 + [-1e13] * 999)
+    ]
+    assert row_of(paid).revenue_minor == row_of(paid[::-1]).revenue_minor == 10**16
+    assert row_of(paid[:1_000]).revenue_minor == 2**63 - 1
+    assert row_of(paid[1_000:]).revenue_minor == 1 - 2**63
+    totals = totals_of(paid[:1_000])
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(totals), type=SessionTotals) == totals
+
+
+def test_forms_that_were_left_count_in_the_score_and_the_label() -> None:
+    """5 points each and 10 at most; the first one is the label's evidence."""
+    events = [event(i, "form_abandon", 100 - i) for i in range(1, 4)]
+    row = row_of(events, is_closed=True)
+    assert (row.experience_score, row.emotion, row.emotion_confidence) == (90, "confused", 0.6)
+    assert row.emotion_event_id == events[-1].event_id
+    assert msgspec.json.decode(row.issues) == [
+        {"type": "form_abandon", "count": 3, "penalty": 10, "insight_ids": []}
+    ]
+
+
+def test_what_a_server_sends_does_not_say_which_device_a_visitor_has() -> None:
+    """The first event that knows counts; if none does, it is a desktop."""
+    server = event(1, "custom_event", 0, device=Device("", "", "desktop"))
+    phone = event(2, "page_view", 1, device=Device("Safari", "iOS", "mobile"))
+    assert row_of([server, phone]).device_type == "mobile"
+    assert row_of([server]).device_type == "desktop"
+
+
 def test_engaged_example() -> None:
     """Section 3: active at 1, 2, 7, 12 and 61 s are four slots."""
     events = [event(i, "click", at_s) for i, at_s in enumerate((1, 2, 7, 12, 61))]
@@ -271,7 +312,10 @@ def test_currencies_are_never_added() -> None:
 def test_number_of_currencies_is_bounded() -> None:
     """Whoever makes up currencies fills no memory."""
     events = [
-        event(i, "purchase", i, "/", Goal("purchase", 1.0, f"A{chr(65 + i)}A")) for i in range(20)
+        event(
+            i, "purchase", i, "/", Goal("purchase", 1.0, f"{chr(65 + i // 26)}{chr(65 + i % 26)}A")
+        )
+        for i in range(CURRENCIES_MAX + 20)
     ]
     assert totals_of(events) == totals_of(*([one] for one in events[::-1]))
     assert len(totals_of(events).revenue) == CURRENCIES_MAX
