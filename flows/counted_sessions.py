@@ -28,7 +28,8 @@ FAILURES = Counter(
 )
 REVISIONS = Counter(
     "gosight_sessions_revisions_total",
-    "Rows of sessions by state: each revision of an open one, and each time that one is closed.",
+    "Rows of sessions by state: each revision of an open one, each time that one is closed, and "
+    "each time that this is a fragment, which was not seen to begin.",
     ["state"],
 )
 HELD = Gauge(
@@ -45,6 +46,7 @@ FORGET_S = 60.0  # No batch is held back longer than that. Source: detectors.md,
 _TAKEN = FLOW_EVENTS.labels("behaviour", "taken", "")
 _REPEATED = FLOW_EVENTS.labels("behaviour", "duplicate", "")
 _OPEN, _CLOSED = REVISIONS.labels("open"), REVISIONS.labels("closed")
+_FRAGMENT = REVISIONS.labels("fragment")
 
 
 class HeldEvents:
@@ -154,5 +156,7 @@ def _count_outputs(outputs: Sequence[BehaviourOutput]) -> None:
             INSIGHTS.labels(output.insight_type, state).inc()
         elif output.is_closed:
             _CLOSED.inc()
+            if not output.revision:
+                _FRAGMENT.inc()
         else:
             _OPEN.inc()

@@ -16,6 +16,11 @@ section 1.2.
   forgotten. At T > last receipt + 60 min the session is forgotten; an event in between reopens it.
   For this, what is taken more than 30 min after its receipt was received 30 min before.
 
+**What comes later still** begins the session anew, but its rows must not take the place of the one
+that is there. Until such a state is seen to begin, by a page_view or session_start that happened
+less than 60 min before its receipt, its rows have revision 0, which gives way to any other. Alone
+it stands as any other does. `gosight sessions repair` makes one row of both.
+
 **When it is done.** Closing and forgetting at once. All else lingers for the session's next batch
 with an event that is new, for one look at a session costs less than two, but no longer than 5 s:
 

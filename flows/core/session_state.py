@@ -30,7 +30,7 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     totals: SessionTotals
     seen: bytes
     received_at_ms: int  # The last receipt.
-    revision: int  # Rows written so far.
+    revision: int  # Rows written so far, but for those of a fragment.
     row_at_ms: int
     is_changed: bool  # Since the last row.
     is_closed: bool
@@ -46,6 +46,7 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     repeated_count: int = 0
     failure_count: int = 0
     previewed: tuple[str, ...] = ()  # Insight ids announced lately.
+    is_fragment: bool = False  # Its rows give way to those of a state before.
 
 
 def _stored(value: Any) -> Any:

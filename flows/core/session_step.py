@@ -30,7 +30,19 @@ TRIED_MAX = 200  # Events that are looked at for episodes before they are due: t
 
 BehaviourOutput = SessionRow | Insight
 
+_BEGINNINGS = frozenset({"page_view", "session_start"})
+
 _in_order = attrgetter("at_ms", "event_id")
+
+
+def begins(batch: SessionBatch, events: Sequence[SessionEvent]) -> bool:
+    """Whether a session is seen to begin with one of these events, so that there was none before.
+
+    What happened longer ago than a session is remembered, or has no page, may be the rest of one
+    that is forgotten.
+    """
+    since_ms = batch.received_at_ms - LATENESS_MS
+    return any(event.kind in _BEGINNINGS and event.at_ms > since_ms for event in events)
 
 
 class SessionStep:
@@ -46,6 +58,7 @@ class SessionStep:
         "_hold_ms",
         "_is_changed",
         "_is_closed",
+        "_is_fragment",
         "_late_count",
         "_mark_ms",
         "_outputs",
@@ -88,6 +101,7 @@ class SessionStep:
             self._received_at_ms = self._revision = self._row_at_ms = self._wake_at_ms = 0
             self._retain_days = self._late_count = self.repeated_count = 0
             self._is_changed = self._is_closed = False
+            self._is_fragment = True  # Until it is seen to begin.
             self._previewed: tuple[str, ...] = ()
             self.seen = b""
         else:
@@ -106,6 +120,7 @@ class SessionStep:
             self.repeated_count = state.repeated_count
             self._is_changed = state.is_changed
             self._is_closed = state.is_closed
+            self._is_fragment = state.is_fragment
             self._previewed = state.previewed
             self.seen = state.seen
 
@@ -113,6 +128,8 @@ class SessionStep:
         """Take events that are new; `now_ms` is the clock at which they come."""
         events = sorted_events(events)
         self._totals = add_batch(self._totals, batch, events)
+        if self._is_fragment:
+            self._is_fragment = not begins(batch, events)
         self._is_changed = True
         self._is_closed = False
         # What was received long before the clock (by a gateway whose own clock is behind) must not
@@ -162,7 +179,7 @@ class SessionStep:
         """Write a row if one may be written, and tell when to wake."""
         due_ms = self._due_ms()
         if self._is_changed:
-            row_ms = self._row_at_ms + ROW_EVERY_MS if self._revision else now_ms
+            row_ms = self._row_at_ms + ROW_EVERY_MS if self._row_at_ms else now_ms
             if row_ms <= now_ms:
                 self._write_row(now_ms)
             else:
@@ -260,7 +277,8 @@ class SessionStep:
 
     def _write_row(self, now_ms: int) -> None:
         assert self._totals is not None
-        self._revision += 1
+        if not self._is_fragment:
+            self._revision += 1
         self._row_at_ms = now_ms
         self._is_changed = False
         self._outputs.append(
@@ -344,4 +362,5 @@ class SessionStep:
             self.repeated_count,
             failures,
             self._previewed,
+            self._is_fragment,
         )

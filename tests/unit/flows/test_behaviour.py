@@ -23,6 +23,7 @@ from flows.core.detector_memory import DetectorMemory, Opened
 from flows.core.detectors.detector import Detector
 from flows.core.insight import Finding
 from flows.core.live_detectors import LiveDetectors
+from flows.core.results import latest
 from flows.core.seen_ids import IDS_MAX, folded_ids, new_events
 from flows.core.session_event import (
     Click,
@@ -283,6 +284,44 @@ def test_the_hold_ends_with_a_batch_that_comes_after_it(
     clock = run(machine(), deliveries, until_ms=60_000)
     assert clock.state is not None
     assert clock.state.late_count == late_count
+
+
+def test_what_comes_when_a_session_is_forgotten_does_not_take_its_place() -> None:
+    """An offline device, a request sent again, a purchase that a server tells of hours later."""
+    visit = [
+        batch(0, event(1, 0, "page_view"), event(2, 500)),
+        batch(9_000, event(3, 8_000, "page_view", CART)),
+    ]
+    whole = run(machine(), visit).rows[-1]
+    for_long = 2 * LATENESS_MS
+    for later in (
+        [event(4, 60_000, "page_view"), event(5, 61_000, "page_view", CART), event(6, 62_000)],
+        [event(3, 8_000, "page_view", CART)],
+        [event(7, for_long - 1_000, "purchase", body=Goal("purchase", 49.0, "USD"))],
+    ):
+        deliveries = [batch(for_long, one) for one in later]
+        clock = run(machine(), [*visit, *deliveries])
+        (kept,) = latest(clock.rows)
+        assert kept == whole
+        alone = run(machine(), deliveries).rows
+        assert {row.revision for row in alone} == {0}
+        assert alone[-1].is_closed
+        assert alone[-1].event_count == len(later)
+
+
+def test_a_session_is_seen_to_begin() -> None:
+    """Its rows count from then on, whatever came first."""
+    deliveries = [
+        batch(0, event(2, 0)),
+        batch(12_000, event(3, 11_000, "scroll")),
+        batch(24_000, event(1, -10, "page_view")),
+        batch(36_000, event(4, 35_000)),
+    ]
+    clock = run(machine(), deliveries)
+    revisions = [row.revision for row in clock.rows]
+    first = revisions.index(1)
+    assert first > 0
+    assert revisions == [0] * first + list(range(1, len(revisions) - first + 1))
 
 
 def test_a_session_is_reopened_by_a_late_event() -> None:
