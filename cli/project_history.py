@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,13 @@ from cli.settings import load_settings
 from connectors.clickhouse import connect as connect_clickhouse
 from flows.core.detection_rules import rules_of_document
 from flows.core.detectors.detector import Detector
+from flows.detection_file import load_detection_file
 from flows.history import Progress, ReadCounts
+from flows.project_rules import SECTION
 from flows.user_detectors import UserDetectors, load_user_detectors
+from schemas.detection_settings import merged_detection
 from schemas.records import RETENTION_DAYS_MAX
+from schemas.settings_checks import check_section
 
 # A stream over months may pause while ClickHouse sorts.
 QUERY_TIMEOUT_S = 600.0
@@ -72,10 +76,15 @@ def project_history(data: Path, project: str) -> Iterator[ProjectHistory]:
     Raises:
         NotFoundError: there is no such project, or several and none was named.
         ConnectorError: ClickHouse does not answer.
+        SettingsError: the installation's file of detection is not as it must be.
     """
     settings = load_settings(data)
+    of_all = load_detection_file(settings.detection_file)
     with connect(settings.database_url) as connection:
         found = chosen_project(connection, project)
+    own_section = check_section(found.settings, SECTION, [])
+    merged = {**found.settings, SECTION: merged_detection(of_all, own_section)}
+    found = replace(found, settings=merged)
     own = load_user_detectors(settings.detectors_dir)
     for fault in own.faults:
         PEOPLE.print(f"left out: {fault}", markup=False, soft_wrap=True)

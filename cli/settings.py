@@ -24,6 +24,7 @@ class CliSettings(ConnectionSettings):
 
     geoip_database: str = Field("", alias="GEOIP_DATABASE")
     detectors_dir: str = Field("", alias="DETECTORS_DIR")
+    detection_file: str = Field("", alias="DETECTION_FILE")
     replication: int = Field(1, alias="KAFKA_REPLICATION", ge=1, le=7)
     min_insync_replicas: int = Field(1, alias="KAFKA_MIN_INSYNC_REPLICAS", ge=1, le=7)
 

@@ -50,6 +50,7 @@ from flows.core.session_event import SessionBatch, received_at
 from flows.core.session_row import insight_message, session_message
 from flows.core.suppression import without_suppressed_events
 from flows.counted_sessions import CountedSessions
+from flows.detection_file import load_detection_file
 from flows.each_sink import EachSink
 from flows.health import FlowHealth
 from flows.partition_runs import PartitionRuns, TakenItems
@@ -203,8 +204,10 @@ def build(
     Raises:
         FatalError: a silent slow path is loaded, a topic is missing, or a server refuses us.
         RetryableError: a server does not answer.
+        SettingsError: the installation's file of detection is not as it must be.
     """
     assert_fast_protobuf()
+    of_all = load_detection_file(settings.detection_file)
     reader = BatchReader(load_agent_parser(), load_place_reader(settings.geoip_database))
     documents = ProjectDocuments(settings.database_url, SECTION, BESIDE)
     documents.start()
@@ -213,7 +216,7 @@ def build(
     own = load_user_detectors(settings.detectors_dir)
     for fault in own.faults:
         get_logger().error("detector_not_loaded", detail=str(fault))
-    machine = BehaviourMachine(ProjectRules(documents, own.isolated()), previews=True)
+    machine = BehaviourMachine(ProjectRules(documents, own.isolated(), of_all), previews=True)
     return build_with(
         settings,
         health,

@@ -1,11 +1,14 @@
 """The rules of each project, made from its settings and made again when those change.
 
-In: documents of projects, and detectors of a user's own. Out: rules, at once. Projects without a
-document share the default rules. What is bad in a document is told; the rest of it counts.
+In: documents of projects, what the installation sets for all of them, and detectors of a user's
+own. Out: rules, at once. Projects without a document share the default rules. What is bad in a
+document is told; the rest of it counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import Counter
@@ -14,6 +17,7 @@ from connectors.project_documents import Documents
 from connectors.telemetry import get_logger
 from flows.core.detection_rules import SessionRules, rules_of_document
 from flows.core.detectors.detector import Detector
+from schemas.detection_settings import merged_detection
 
 RULES_MAX = 10_000
 SECTION = "insights"  # Of a project's settings.
@@ -28,6 +32,7 @@ class RulesWithOwn:
     """The rules of a project, with detectors of a user's own beside the built-in ones."""
 
     def __init__(self, rules: SessionRules, own: tuple[Detector[Any], ...]) -> None:
+        self.settings = rules.settings
         self.hold_ms = rules.hold_ms
         self.currency = rules.currency
         self._rules = rules
@@ -41,10 +46,17 @@ class RulesWithOwn:
 class ProjectRules:
     """Called with a project's id, gives its rules; the same object until they change."""
 
-    def __init__(self, documents: Documents, own: tuple[Detector[Any], ...] = ()) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        own: tuple[Detector[Any], ...] = (),
+        of_all: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """`of_all` is what each project's section is laid over."""
         self._documents = documents
         self._own = own
-        self._default = RulesWithOwn(rules_of_document({}), own)
+        self._of_all = of_all
+        self._default = RulesWithOwn(rules_of_document({SECTION: of_all}), own)
         self._made: dict[str, tuple[int, RulesWithOwn]] = {}
 
     def __call__(self, project_id: str) -> RulesWithOwn:
@@ -55,7 +67,8 @@ class ProjectRules:
         made = self._made.get(project_id)
         if made is not None and made[0] == document.version:
             return made[1]
-        rules = rules_of_document({**document.beside, SECTION: document.content})
+        section = merged_detection(self._of_all, document.content)
+        rules = rules_of_document({**document.beside, SECTION: section})
         if rules.problems:
             UNREADABLE.inc()
             get_logger().warning(

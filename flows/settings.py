@@ -21,6 +21,7 @@ class FlowSettings(DeliverySettings):
     alert_delay_seconds: float = Field(15.0, alias="ALERT_DELAY_SECONDS", ge=1, le=600)
     alert_lag_seconds_max: float = Field(60.0, alias="ALERT_LAG_SECONDS_MAX", ge=10, le=3_600)
     detectors_dir: str = Field("", alias="DETECTORS_DIR")
+    detection_file: str = Field("", alias="DETECTION_FILE")
     metrics_port: int = Field(9090, alias="METRICS_PORT", ge=0, le=65_535)
     metrics_host: str = Field("0.0.0.0", alias="METRICS_HOST")  # noqa: S104 - scraped from outside.
     consumer_group: str | None = Field(None, alias="CONSUMER_GROUP")

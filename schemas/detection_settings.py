@@ -253,6 +253,19 @@ class DetectionSettings:
     max_episode_ms: int = 60_000
 
 
+def merged_detection(whole: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A project's section over that of the installation: parameters one by one, all else whole.
+
+    Source: detectors.md, section 1.4.
+    """
+    merged = {**whole, **own}
+    for name in DEFAULTS:
+        of_all, of_project = whole.get(name), own.get(name)
+        if isinstance(of_all, Mapping) and isinstance(of_project, Mapping):
+            merged[name] = {**of_all, **of_project}
+    return merged
+
+
 def parse_detection(section: Mapping[str, Any], problems: Problems) -> DetectionSettings:
     """The settings with all defaults; each bad key or value is added to `problems`."""
     path = "insights."

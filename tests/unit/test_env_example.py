@@ -41,16 +41,17 @@ PROCESSES: dict[str, tuple[type[EnvSettings], ...]] = {
     "migrate": (MigrationSettings, CliSettings),
 }
 # What a service's process could read and does not: places, detectors, blocks.
-FOR_EVENTS = frozenset({"GEOIP_DATABASE", "DETECTORS_DIR", "CLOCK_AHEAD_SECONDS_MAX"})
+FOR_DETECTORS = frozenset({"DETECTORS_DIR", "DETECTION_FILE"})
+FOR_EVENTS = FOR_DETECTORS | {"GEOIP_DATABASE", "CLOCK_AHEAD_SECONDS_MAX"}
 FOR_MESSAGES = frozenset(
     {"TELEGRAM_BOT_TOKEN", "TELEGRAM_API_URL", "WEBHOOK_ALLOWED_NETWORKS", "DASHBOARD_URL"}
 )
 FOR_RULES = frozenset({"ALERT_DELAY_SECONDS", "ALERT_LAG_SECONDS_MAX"})
 UNUSED = {
     "migrate": FOR_EVENTS,
-    "alerts": {"BATCH_ROWS", "BATCH_SECONDS", "DETECTORS_DIR"} | FOR_MESSAGES,
+    "alerts": {"BATCH_ROWS", "BATCH_SECONDS"} | FOR_DETECTORS | FOR_MESSAGES,
     "results": FOR_EVENTS | FOR_MESSAGES | FOR_RULES,
-    "storage": {"DETECTORS_DIR", "CLOCK_AHEAD_SECONDS_MAX"} | FOR_MESSAGES | FOR_RULES,
+    "storage": {"CLOCK_AHEAD_SECONDS_MAX"} | FOR_DETECTORS | FOR_MESSAGES | FOR_RULES,
     "behaviour": {"BATCH_ROWS", "BATCH_SECONDS"} | FOR_MESSAGES | FOR_RULES,
     "alert_delivery": {"BATCH_ROWS", "BATCH_SECONDS"} | FOR_EVENTS,
 }
