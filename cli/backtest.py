@@ -86,7 +86,9 @@ def _print(report: BacktestReport) -> None:
     )
     if report.cut_sessions:
         RESULT.print(f"[yellow]{report.cut_sessions:,} sessions were too long and were cut[/]")
-    if not report.types:
+    if not report.changed:
+        RESULT.print("These are the settings in force: there was nothing to compare.")
+    elif not report.types:
         RESULT.print("No detector finds anything differently by these settings.")
     for found in report.types:
         _print_type(found)

@@ -23,6 +23,7 @@ from schemas.detection_settings import (
 )
 
 CHANGES_MAX = 100
+_NOT_OVER_HISTORY = frozenset({"hold_ms"})
 # Settings of all detectors together -> the types that they can change. What exclusions can change
 # is asked of them.
 _SHARED: Mapping[str, frozenset[str]] = {
@@ -62,6 +63,11 @@ def changed_document(
         section["preset"] = preset
     known_faults = set(problems_of(section))
     for change in changes:
+        if change.partition("=")[0].strip().removeprefix("insights.") in _NOT_OVER_HISTORY:
+            raise BadChangeError(
+                f"--set {change}: how long events wait for earlier ones does not show in sessions "
+                "looked at as a whole; gosight_sessions_late_events_total counts late ones"
+            )
         _apply(section, change)
         fresh = [fault for fault in problems_of(section) if fault not in known_faults]
         if fresh:

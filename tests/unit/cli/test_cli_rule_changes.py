@@ -62,7 +62,9 @@ def test_a_preset_leaves_what_the_project_says() -> None:
         ("rage_click.radius_px=501", "from 1 to 500"),
         ("dead_click.observation_window_ms=99", "from 100 to 60000"),
         ("rage_click.enabled=perhaps", "enabled"),
-        ("hold_ms=-1", "hold_ms"),
+        ("max_episode_ms=-1", "max_episode_ms"),
+        ("hold_ms=1000", "looked at as a whole"),
+        ("insights.hold_ms=1000", "looked at as a whole"),
         ("preset=best", "must be one of"),
         ('exclusions=["nothing"]', "nothing"),
     ],
@@ -78,7 +80,9 @@ def test_wrong_settings_of_the_project_are_not_held_against_a_change() -> None:
     """Only what the change itself brings is refused."""
     own = {"rage_click": {"min_clicks": 1}, "no_such": 1}
     assert changed("u_turn.max_time_away_ms=5000", own=own)["u_turn"]
-    assert changed_document({"insights": [1]}, ["hold_ms=0"], None)["insights"] == {"hold_ms": 0}
+    assert changed_document({"insights": [1]}, ["max_episode_ms=900"], None)["insights"] == {
+        "max_episode_ms": 900
+    }
 
 
 def test_nothing_and_unknown_presets_are_refused() -> None:
@@ -93,7 +97,6 @@ def test_nothing_and_unknown_presets_are_refused() -> None:
     [
         (["rage_click.min_clicks=3"], {"rage_click"}),
         (["rage_click.min_clicks=5"], set()),
-        (["hold_ms=0"], set()),
         (["max_episode_ms=30000"], {"rage_click", "thrashed_cursor"}),
         (['ignore_selectors=["#x"]'], {"rage_click", "dead_click", "error_click"}),
         (['rage_click.exclude_labels=["more"]'], {"rage_click"}),
@@ -149,7 +152,7 @@ def test_bad_periods_are_refused(begin: str, end: str) -> None:
         (["--set", "rage_click.min_clicks=1"], "whole number from 2"),
         (["--preset", "best"], "there is no preset best"),
         ([], "nothing is changed"),
-        (["--set", "hold_ms=0", "--from", "soon"], "--from soon"),
+        (["--set", "max_episode_ms=900", "--from", "soon"], "--from soon"),
     ],
 )
 def test_wrong_calls_are_told_before_any_server_is_asked(arguments: list[str], said: str) -> None:
