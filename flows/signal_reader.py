@@ -88,7 +88,7 @@ class SignalReader:
                     _read_result(found, polled.topic, offset, value, kinds, erased)
             except (CodecError, DecodeError):
                 count_outcome(FLOW, "rejected", RejectReason.UNDECODABLE, 1)
-            except ValueError:
+            except Exception:  # One bad record must not stop the flow.
                 count_outcome(FLOW, "rejected", RejectReason.POISON, 1)
         if polled.topic != EVENTS_RAW.name:
             found.clock_ms = max(0, max(polled.created_ms) - RESULTS_BEHIND_MS)

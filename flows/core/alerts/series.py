@@ -17,6 +17,7 @@ from flows.core.alerts.windows import NO_EVIDENCE, Cell, Evidence, Group, Series
 PATHS_MAX = 20
 SESSIONS_MAX = 100
 INSIGHTS_MAX = 10
+SUM_MAX = 2**62
 # Open sessions older than this are judged, too. Source: alerting.md, section 2.
 BOUNCE_AGE_SLICES = 30 * 60_000 // SLICE_MS
 
@@ -40,6 +41,8 @@ class CountSeries(Sliced):
         if cell is None:
             return False
         amount = value if self._is_sum else 1
+        # What purchases made up come to must still fit into 64 bits.
+        amount = min(max(cell[0] + amount, -SUM_MAX), SUM_MAX) - cell[0]
         cell[0] += amount
         if self._is_in_window(at):
             self._totals[group] += amount

@@ -126,6 +126,22 @@ def test_totals_equal_a_recount(metric: str, restores: bool) -> None:
         assert not list(series.groups())
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sum_that_is_made_up_can_be_stored(sign: int) -> None:
+    """It stays where 64 bits end, and is gone with its slice."""
+    series = new_series("revenue", WINDOW)
+    series.advance(1)
+    for _ in range(12_000):
+        series.add(1, (), Kind.PURCHASE, sign * 10**15, b"s", "/", b"")
+    value, count = series.measure(())
+    assert value == sign * 2**62 / 100
+    assert count
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(series.dump(1)))
+    series.add(2, (), Kind.PURCHASE, 4_900, b"s", "/", b"")
+    series.advance(WINDOW + 1)
+    assert series.measure(())[0] == 49
+
+
 def test_groups_have_a_bound() -> None:
     """Signals of further ones do not count, and say so."""
     series = new_series("pageviews", WINDOW)
