@@ -378,14 +378,16 @@ CREATE VIEW latency_metrics
     `latency_ms` UInt64,
     `status` UInt64
 )
-AS SELECT
+AS WITH
+    cutQueryStringAndFragment(JSONExtractString(payload, 'url')) AS address
+SELECT
     project_id,
     session_id,
     event_id,
     event_date,
     timestamp AS requested_at,
     upper(JSONExtractString(payload, 'method')) AS method,
-    path(JSONExtractString(payload, 'url')) AS path,
+    if(startsWith(address, '/') OR (position(address, '/') = (position(address, '://') + 1)), if(path(address) = '', '/', path(address)), concat('/', address)) AS path,
     JSONExtractUInt(payload, 'duration_ms') AS latency_ms,
     JSONExtractUInt(payload, 'status') AS status
 FROM events

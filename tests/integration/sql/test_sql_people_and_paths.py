@@ -174,6 +174,33 @@ def test_api_latency(client: Client) -> None:
     assert (quick["errors"], quick["error_share"]) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://api.example/v1/stock?item=1#top", "/v1/stock"),
+        ("//api.example/v1/stock", "/v1/stock"),
+        ("/v1/stock?to=https://b.example/x", "/v1/stock"),
+        ("api/items", "/api/items"),
+        ("admin/items?to=https://b.example/x", "/admin/items"),
+        ("proxy/https://b.example/x", "/proxy/https://b.example/x"),
+        ("items#top", "/items"),
+        ("https://api.example", "/"),
+        ("https://api.example?path=/x", "/"),
+        ("?page=2", "/"),
+        ("", "/"),
+    ],
+)
+def test_path_of_a_request(client: Client, url: str, path: str) -> None:
+    """The whole path of any address, relative ones too, and / where it has none."""
+    project = str(uuid4())
+    payload = json.dumps({"duration_ms": 5, "method": "get", "status": 200, "url": url})
+    write(client, [an_event(project, str(uuid4()), "fetch_request", 1, payload=payload)])
+    asked = {"project_id": project, **PERIOD, "method": "", "path": "", "limit": 10}
+    assert [row["path"] for row in answers(client, "api_latency", **asked)] == [path]
+    found = answers(client, "api_latency", **asked | {"path": path})
+    assert [row["requests"] for row in found] == [1]
+
+
 def people(client: Client, project: str, **more: Any) -> dict[int, str]:
     """Who each event is, by seconds after the start."""
     asked = {"project_id": project, **PERIOD, "session_id": "", "limit": 1_000} | more
