@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from api.reads.session_pages import seen_pages
 from flows.core.insight import Insight
 from flows.core.session_row import SessionRow
 from tests.stored_scenes import StoredScenes
@@ -125,21 +127,23 @@ class Recount:
 
     def top_pages(self, limit: int) -> list[Row]:
         """Pages by views."""
-        times: defaultdict[str, list[int]] = defaultdict(list)
-        for row in self.of("page_exit"):
-            if row["time_on_page_ms"]:
-                times[row["path"]].append(row["time_on_page_ms"])
+        times = self.times_on_page()
         pages = [
             {
                 "path": path,
                 "views": len(rows),
                 "sessions": distinct(rows, "session_id"),
                 "visitors": distinct(rows, "anonymous_id"),
-                "avg_time": mean_seconds(times[path]),
+                "avg_time": mean_seconds(times.get(path, [])),
             }
             for path, rows in grouped(self.of("page_view"), lambda row: row["path"]).items()
         ]
         return sorted(pages, key=lambda page: (-page["views"], page["path"].encode()))[:limit]
+
+    def times_on_page(self) -> dict[str, list[int]]:
+        """How long each view of the span lasted, by page; what followed may be of the next day."""
+        start, end = (datetime.fromtimestamp(at_s, tz=UTC) for at_s in (self._start, self._end))
+        return times_on_page(self.scenes.events, start, end)
 
     def devices(self) -> dict[str, float]:
         """Shares of the sessions."""
@@ -260,6 +264,33 @@ class PageRecount:
     def elements(self) -> Counter[str]:
         """Clicks by element."""
         return Counter(row["target_selector"] for row in self.of("click") if row["target_selector"])
+
+
+def times_on_page(
+    rows: Iterable[Mapping[str, Any]], start: datetime, end: datetime
+) -> dict[str, list[int]]:
+    """Milliseconds that the views of a period lasted, by path, as the pages of sessions say it."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    near = [
+        {"url": "", "title": "", "page_view_id": "", "scroll_depth": None, **row}
+        | {"timestamp_ms": round(row["timestamp"].timestamp() * 1000)}
+        for row in rows
+        if row["event_type"] in {"page_view", "page_exit"}
+        and start <= row["timestamp"] < end + timedelta(days=1)
+    ]
+    near.sort(key=lambda row: (row["timestamp"], _in_clickhouse(row["event_id"])))
+    for of_session in grouped(near, lambda row: row["session_id"]).values():
+        views = [row for row in of_session if row["event_type"] == "page_view"]
+        for row, page in zip(views, seen_pages(of_session), strict=True):
+            if row["timestamp"] < end and page["time_on_page_ms"] is not None:
+                found[row["path"]].append(page["time_on_page_ms"])
+    return dict(found)
+
+
+def _in_clickhouse(event_id: str) -> tuple[int, int]:
+    """The order of ids there: the second half first."""
+    high, low = divmod(UUID(event_id).int, 2**64)
+    return low, high
 
 
 def slot_of(row: Row) -> int:

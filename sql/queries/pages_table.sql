@@ -1,6 +1,6 @@
 -- The pages of a period, most viewed first: views, time, scrolling, exits and bounces.
--- Time is what exits measured; the scroll depth that of a session on the page; exits and bounces are
--- of sessions that began in the period. A trailing * of `path` means all pages below.
+-- The scroll depth is that of a session on the page; exits and bounces are of sessions that began in
+-- the period. A trailing * of `path` means all pages below. How long a view lasted: see top_pages.
 WITH
     fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
     fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
@@ -8,9 +8,9 @@ SELECT
     page.path AS path,
     views,
     seen_sessions AS sessions,
-    avg_seconds,
-    median_seconds,
-    p75_seconds,
+    stayed.avg_seconds AS avg_seconds,
+    stayed.median_seconds AS median_seconds,
+    stayed.p75_seconds AS p75_seconds,
     scroll_reach,
     ended.exits AS exits,
     begun.entries AS entries,
@@ -20,16 +20,12 @@ FROM (
         path,
         sum(session_views) AS views,
         count() AS seen_sessions,
-        avgArrayOrNull(times_ms) / 1000 AS avg_seconds,
-        quantileExactInclusiveArrayOrNull(0.5)(times_ms) / 1000 AS median_seconds,
-        quantileExactInclusiveArrayOrNull(0.75)(times_ms) / 1000 AS p75_seconds,
         avg(depth) AS scroll_reach
     FROM (
         SELECT
             path,
             session_id,
             countIf(event_type = 'page_view') AS session_views,
-            groupArrayIf(assumeNotNull(time_on_page_ms), time_on_page_ms > 0) AS times_ms,
             max(ifNull(scroll_depth, 0)) AS depth
         FROM events FINAL
         WHERE project_id = {project_id:String}
@@ -48,6 +44,59 @@ FROM (
     ORDER BY views DESC, path
     LIMIT {limit:UInt32}
 ) AS page
+LEFT JOIN (
+    SELECT
+        view.3 AS path,
+        avg(time_ms) / 1000 AS avg_seconds,
+        quantileExactInclusiveOrNull(0.5)(time_ms) / 1000 AS median_seconds,
+        quantileExactInclusiveOrNull(0.75)(time_ms) / 1000 AS p75_seconds
+    FROM (
+        SELECT
+            arraySort(arrayMap(
+                part -> ((part.2)[1], (part.3)[1], (part.5)[1], arrayMax(part.6)),
+                arrayFilter(
+                    part -> (part.4)[1],
+                    arraySplit(
+                        (one, key_before) -> one.4 OR one.1 != key_before,
+                        told,
+                        arrayPopBack(arrayPushFront(told.1, ''))
+                    )
+                )
+            )) AS views
+        FROM (
+            SELECT
+                session_id,
+                arraySort(groupArray((
+                    if(page_view_id != '', page_view_id, events.path),
+                    toUnixTimestamp64Milli(timestamp),
+                    event_id,
+                    event_type = 'page_view',
+                    events.path,
+                    ifNull(time_on_page_ms, 0)
+                ))) AS told
+            FROM events FINAL
+            WHERE project_id = {project_id:String}
+              AND event_type IN ('page_view', 'page_exit')
+              AND event_date BETWEEN toDate(period_start) AND toDate(period_end) + 1
+              AND timestamp >= period_start AND timestamp < period_end + toIntervalDay(1)
+            GROUP BY session_id
+        )
+    )
+    ARRAY JOIN
+        views AS view,
+        arrayMap(
+            (at_ms, exit_ms, next_ms) -> multiIf(
+                exit_ms > 0, exit_ms,
+                next_ms > 0, least(next_ms - at_ms, 30 * 60000),
+                NULL
+            ),
+            views.1,
+            views.4,
+            arrayPopFront(arrayPushBack(views.1, 0))
+        ) AS time_ms
+    WHERE view.1 < {end_ms:Int64}
+    GROUP BY path
+) AS stayed ON stayed.path = page.path
 LEFT JOIN (
     SELECT exit_path, count() AS exits
     FROM sessions FINAL

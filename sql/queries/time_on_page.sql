@@ -1,4 +1,6 @@
--- How long visitors stay on each page, longest average first.
+-- How long visitors stay on each page, longest average first, also of days whose events have expired.
+-- Of views that ended with an exit: how long others lasted is not in the aggregate, so ask top_pages or
+-- pages_table while there are events.
 -- Both days are included (UTC). Quantiles are estimates of a t-digest.
 -- Source: the documents' third example query; view page_time_mv.
 WITH quantilesTDigestMerge(0.5, 0.75, 0.95)(quantiles_time_on_page) AS quantiles_ms

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from statistics import quantiles
+from statistics import mean, quantiles
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +16,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from tests.integration.sql.databases import answers, insert_twice, rows_of
+from tests.recount import times_on_page
 
 pytestmark = pytest.mark.integration
 
@@ -38,6 +39,8 @@ def an_event(project: str, session: str, kind: str, at_s: float, **more: Any) ->
         "anonymous_id": "",
         "url": "",
         "path": "",
+        "page_view_id": "",
+        "time_on_page_ms": 0,
         "payload": "{}",
     } | more
 
@@ -199,6 +202,101 @@ def test_path_of_a_request(client: Client, url: str, path: str) -> None:
     assert [row["path"] for row in answers(client, "api_latency", **asked)] == [path]
     found = answers(client, "api_latency", **asked | {"path": path})
     assert [row["requests"] for row in found] == [1]
+
+
+def an_exit(project: str, session: str, at_s: float, path: str, time_ms: int) -> dict[str, Any]:
+    """A page_exit that measured so long."""
+    return an_event(project, session, "page_exit", at_s, path=path, time_on_page_ms=time_ms)
+
+
+def seconds_on_pages(client: Client, project: str, **period: Any) -> dict[str, float | None]:
+    """Seconds on average by page; both queries must say the same."""
+    asked = {"project_id": project, **PERIOD, "limit": 1_000} | period
+    pages = answers(client, "pages_table", **asked, path="")
+    found = {row["path"]: row["avg_seconds"] for row in pages}
+    assert {
+        row["path"]: row["avg_seconds"] for row in answers(client, "top_pages", **asked)
+    } == pytest.approx(found)
+    return found
+
+
+def test_a_view_without_an_exit_lasts_until_the_next(client: Client) -> None:
+    """30 minutes at most; the last one is unknown and in no average; the longest exit counts."""
+    project, session, other = (str(uuid4()) for _ in range(3))
+    write(
+        client,
+        [
+            a_view(project, session, 0, "/"),
+            a_view(project, session, 20, "/b"),
+            an_exit(project, session, 50, "/b", 30_000),
+            an_exit(project, session, 79, "/b", 50_000),
+            a_view(project, session, 80, "/c"),
+            an_exit(project, session, 81, "/c", 0),
+            a_view(project, session, 80 + 3_600, "/d"),
+            a_view(project, other, 5, "/"),
+        ],
+    )
+    assert seconds_on_pages(client, project) == {"/": 20, "/b": 50, "/c": 1_800, "/d": None}
+    (page,) = answers(client, "pages_table", project_id=project, **PERIOD, path="/c*", limit=9)
+    assert (page["median_seconds"], page["p75_seconds"]) == (1_800, 1_800)
+
+
+def test_an_exit_is_of_the_view_that_it_names(client: Client) -> None:
+    """Two tabs with one page: each has its own time."""
+    project, session = str(uuid4()), str(uuid4())
+    write(
+        client,
+        [
+            a_view(project, session, 0, "/a") | {"page_view_id": "1"},
+            a_view(project, session, 10, "/a") | {"page_view_id": "2"},
+            an_exit(project, session, 40, "/a", 40_000) | {"page_view_id": "1"},
+            an_exit(project, session, 41, "/a", 20_000) | {"page_view_id": "2"},
+            an_exit(project, session, 42, "/a", 90_000) | {"page_view_id": "3"},
+        ],
+    )
+    assert seconds_on_pages(client, project) == {"/a": 30}
+
+
+def test_what_follows_a_period_ends_its_last_view(client: Client) -> None:
+    """A visit over midnight is cut in two, its times are not."""
+    project, one, other = (str(uuid4()) for _ in range(3))
+    write(
+        client,
+        [
+            a_view(project, one, 0, "/a"),
+            a_view(project, one, 60, "/b"),
+            a_view(project, other, 1, "/c"),
+            an_exit(project, other, 70, "/c", 69_000),
+        ],
+    )
+    cut = {"end_ms": START_MS + 30_000}
+    assert seconds_on_pages(client, project, **cut) == {"/a": 60, "/c": 69}
+    rest = {"start_ms": cut["end_ms"]}
+    assert seconds_on_pages(client, project, **rest) == {"/b": None}
+
+
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_times_on_pages_are_those_of_sessions(client: Client, has_ids: bool) -> None:
+    """Many views, some of no exit and some of several: as the pages of each session tell it."""
+    project, chance = str(uuid4()), random.Random(17)
+    rows = []
+    for _ in range(40):
+        session, at_s = str(uuid4()), chance.randrange(50)
+        for number in range(1, chance.randrange(2, 12)):
+            screen = chance.choice(["/a", "/b", "/c"])
+            named = {"page_view_id": str(number) if has_ids else ""}
+            rows.append(a_view(project, session, at_s, screen) | named)
+            for _ in range(chance.randrange(3)):
+                after_s = at_s + chance.randrange(120)
+                time_ms = chance.choice([0, chance.randrange(1, 90_000)])
+                rows.append(an_exit(project, session, after_s, screen, time_ms) | named)
+            at_s += chance.choice([0, 15, 200, 2_000])
+    write(client, rows)
+    expected = times_on_page(rows, START, START + timedelta(days=1))
+    assert set(expected) == {"/a", "/b", "/c"}
+    assert seconds_on_pages(client, project) == {
+        path: pytest.approx(mean(times) / 1000) for path, times in expected.items()
+    }
 
 
 def people(client: Client, project: str, **more: Any) -> dict[int, str]:

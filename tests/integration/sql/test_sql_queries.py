@@ -18,6 +18,7 @@ from clickhouse_connect.driver.client import Client
 from sql.loader import load_query, query_names
 from tests.integration.sql.databases import answers
 from tests.integration.sql.traffic import DAYS_AGO, PATHS, PROJECTS, Row, Traffic
+from tests.recount import times_on_page
 
 pytestmark = pytest.mark.integration
 
@@ -150,19 +151,16 @@ def test_overview_visits_by_day(client: Client, traffic: Traffic, timezone: str,
 
 @pytest.mark.parametrize("limit", [3, 100])
 def test_top_pages(client: Client, traffic: Traffic, limit: int) -> None:
-    """Pages by views, with their sessions and visitors, and how long exits say a view was."""
+    """Pages by views, with their sessions and visitors, and how long a view was on average."""
     pages = by(of_type(in_period(traffic), "page_view"), "path")
-    times: defaultdict[str, list[int]] = defaultdict(list)
-    for row in of_type(in_period(traffic), "page_exit"):
-        if row["time_on_page_ms"]:
-            times[row["path"]].append(row["time_on_page_ms"])
+    times = times_on_page(traffic.of_project(PROJECT), START, END)
     expected = [
         {
             "path": path,
             "page_views": len(rows),
             "sessions": distinct(rows, "session_id"),
             "visitors": distinct(rows, "anonymous_id"),
-            "avg_seconds": None if not times[path] else pytest.approx(mean(times[path]) / 1000),
+            "avg_seconds": pytest.approx(mean(times[path]) / 1000),
         }
         for path, rows in sorted(pages.items(), key=lambda page: (-len(page[1]), page[0].encode()))
     ]
