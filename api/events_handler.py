@@ -12,6 +12,7 @@ from api.cursor import Cursor, decode_cursor
 from api.parameters import EventsParameters
 from api.project_queries import bounds
 from api.reads.asking import ask_period
+from api.reads.user_rows import user_filter
 from api.services import Row
 
 _EMBEDDED = ("payload", "custom")  # JSON texts that are shown as JSON, not as text.
@@ -19,7 +20,10 @@ _TIMES = {"timestamp_ms": "timestamp", "received_at_ms": "received_at"}
 
 
 async def events(request: web.Request) -> web.Response:
-    """One page; `meta.next_cursor` is null on the last one."""
+    """One page; `meta.next_cursor` is null on the last one.
+
+    With `user_id` also events that say no user, of visitors who were this user then.
+    """
     asked = ask_period(request, EventsParameters)
     parameters = asked.parameters
     cursor = decode_cursor(parameters.cursor, "events")
@@ -29,7 +33,7 @@ async def events(request: web.Request) -> web.Response:
             **bounds(asked.period),
             "event_type": parameters.event_type or "",
             "session_id": str(parameters.session_id or ""),
-            "user_id": parameters.user_id or "",
+            **await user_filter(asked, parameters.user_id),
             "path": parameters.path or "",
             "cursor_ms": cursor.place if cursor else 0,
             "cursor_event_id": cursor.row_id if cursor else "",

@@ -23,6 +23,7 @@ from api.reads.asking import ask_period, optional
 from api.reads.export_models import EventsExport, InsightsExport, SessionsExport
 from api.reads.session_rows import AT_FIRST, after_row, session_rows
 from api.reads.sessions import session_filters
+from api.reads.user_rows import user_filter
 from api.services import Row
 from connectors.errors import ConnectorError
 from connectors.telemetry import get_logger
@@ -41,9 +42,9 @@ Pages = AsyncIterator[Sequence[Row]]
 
 
 async def sessions(request: web.Request) -> web.StreamResponse:
-    """Sessions that pass the filters."""
+    """Sessions that pass the filters, which are those of the list."""
     asked = ask_period(request, SessionsExport)
-    chosen = {**session_filters(asked), "sort": "started_at", "direction": -1}
+    chosen = {**await session_filters(asked), "sort": "started_at", "direction": -1}
 
     def after(row: Row | None) -> dict[str, Any]:
         return after_row(row["place"], row["id"]) if row else AT_FIRST
@@ -56,12 +57,13 @@ async def sessions(request: web.Request) -> web.StreamResponse:
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """Events that pass the filters."""
+    """Events that pass the filters, which are those of the list."""
     asked = ask_period(request, EventsExport)
-    names = ("event_type", "session_id", "user_id", "path")
+    names = ("event_type", "session_id", "path")
     chosen = {
         **bounds(asked.period),
         **{name: optional(getattr(asked.parameters, name)) for name in names},
+        **await user_filter(asked, asked.parameters.user_id),
     }
 
     def after(row: Row | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from api.reads.session_models import (
 )
 from api.reads.session_pages import seen_pages
 from api.reads.session_rows import AT_FIRST, after_row, session_rows
+from api.reads.user_rows import user_filter
 from api.services import Row
 
 # Page views, exits and scrolls of one session: more are left out of its pages.
@@ -52,13 +53,16 @@ _COUNTED = (
 
 
 async def sessions(request: web.Request) -> web.Response:
-    """One page; `meta.next_cursor` is null on the last one."""
+    """One page; `meta.next_cursor` is null on the last one.
+
+    With `user_id` also sessions that say no user, of visitors who were this user when they ended.
+    """
     asked = ask_period(request, SessionsParameters)
     given = asked.parameters
     list_name = f"sessions-{given.sort}-{given.order}"
     cursor = decode_cursor(given.cursor, list_name, ANY_PLACE)
     chosen = {
-        **session_filters(asked),
+        **await session_filters(asked),
         "sort": given.sort,
         "direction": 1 if given.order == "asc" else -1,
     }
@@ -74,13 +78,14 @@ async def sessions(request: web.Request) -> web.Response:
     )
 
 
-def session_filters(asked: AskedPeriod[Any]) -> dict[str, Any]:
+async def session_filters(asked: AskedPeriod[Any]) -> dict[str, Any]:
     """The filters of `SessionFilters` as `sessions_list` takes them."""
     given: SessionFilters = asked.parameters
-    texts = ("country", "device_type", "browser", "user_id", "path", "utm_source")
+    texts = ("country", "device_type", "browser", "path", "utm_source")
     return {
         **bounds(asked.period),
         **{name: optional(getattr(given, name)) for name in (*_FLAGS, "converted", *texts)},
+        **await user_filter(asked, given.user_id),
         "min_duration_ms": _milliseconds(given.min_duration, 0),
         # What is longer than any filter can say is let through when none is given.
         "max_duration_ms": _milliseconds(given.max_duration, 2**32 * SECONDS_MAX),

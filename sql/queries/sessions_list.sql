@@ -1,8 +1,10 @@
 -- Sessions that began in a period and pass all filters, one page at a time.
 -- A filter that is empty does not filter; `path` is a page the session saw, a trailing * means all
--- pages below. `place` is what the list is sorted by, negated where it goes down: the next page
--- starts after the last row's (place, id); pass '' as cursor_id for the first page. A session whose
--- start was moved is listed at its former start as well: ask session_starts_now which one holds.
+-- pages below. A user's sessions are those that say so, and those that say nobody of visitors who were
+-- the user when they ended: ask user_visitors for them first. `place` is what the list is sorted by,
+-- negated where it goes down: the next page starts after the last row's (place, id); pass '' as
+-- cursor_id for the first page. A session whose start was moved is listed at its former start as well:
+-- ask session_starts_now which one holds.
 WITH
     fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
     fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
@@ -56,7 +58,21 @@ WHERE project_id = {project_id:String}
   AND ({country:String} = '' OR country_code = upper({country:String}))
   AND ({device_type:String} = '' OR device_type = {device_type:String})
   AND ({browser:String} = '' OR browser = {browser:String})
-  AND ({user_id:String} = '' OR user_id = {user_id:String})
+  AND (
+      {user_id:String} = ''
+      OR user_id = {user_id:String}
+      OR (
+          user_id = ''
+          AND has({visitors:Array(String)}, anonymous_id)
+          AND arrayExists(
+              (visitor, from_ms, until_ms) ->
+                  visitor = anonymous_id AND ended_at_ms >= from_ms AND ended_at_ms < until_ms,
+              {visitors:Array(String)},
+              {visitors_from_ms:Array(Int64)},
+              {visitors_until_ms:Array(Int64)}
+          )
+      )
+  )
   AND ({utm_source:String} = '' OR utm_source = lower({utm_source:String}))
   AND duration_ms BETWEEN {min_duration_ms:UInt64} AND {max_duration_ms:UInt64}
   AND (

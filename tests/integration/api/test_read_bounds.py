@@ -52,6 +52,7 @@ CALLS: Mapping[str, Mapping[str, str]] = {
     "sessions?user_id=user-10": WEEK,
     "events": WEEK,
     "events?event_type=click": WEEK,
+    "events?user_id=user-10": WEEK,
     "errors": WEEK,
     "errors?grouped=false": WEEK,
     "insights": WEEK,

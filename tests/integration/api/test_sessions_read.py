@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -10,11 +11,20 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from cli.project_store import connect as connect_projects
+from cli.project_store import create_key, create_project
 from connectors.clickhouse import connect, insert_arrow
+from flows.core.behaviour import BehaviourMachine
+from flows.core.detection_rules import rules_of_document
+from flows.core.event_rows import RowBuilder
 from flows.core.result_columns import session_table
 from flows.core.session_row import SessionRow
+from schemas.event_types import NUMBER_BY_NAME
+from schemas.v1.events_pb2 import Event
+from tests.factories import make_raw
 from tests.integration.api.conftest import SceneShop
 from tests.integration.api.reading import Reader
+from tests.session_records import find_place, live_batches, parse_agent, polled
 
 pytestmark = pytest.mark.integration
 
@@ -117,6 +127,58 @@ async def test_a_user_and_a_visited_page_filter(reader: Reader) -> None:
     assert below
     assert set(await ids(reader, path="/p*")) == below
     assert await ids(reader, path="/%") == []
+
+
+async def test_what_a_user_did_before_is_found(reader: Reader, scene_shop: SceneShop) -> None:
+    """In both lists and their exports, once somebody said who it was."""
+    with connect_projects(scene_shop.databases.database_url) as connection:
+        project = create_project(connection, "Earlier")
+        key, _ = create_key(connection, project.id, name="r", permission="read")
+    now_ms = time.time_ns() // 1_000_000
+    batches = [
+        a_visit(str(project.id), "00000000-0000-4000-8000-000000000001", now_ms - 7_200_000),
+        a_visit(str(project.id), "00000000-0000-4000-8000-000000000002", now_ms - 3_600_000, "ann"),
+    ]
+    chunk = RowBuilder(parse_agent, find_place).build(polled(batches))
+    machine = BehaviourMachine(lambda _project: rules_of_document({}))
+    rows = []
+    for batch in live_batches(batches):
+        _, outputs = machine.on_event(None, batch, batch.received_at_ms)
+        rows += [row for row in outputs if isinstance(row, SessionRow)]
+    client = connect(scene_shop.databases.clickhouse_url)
+    insert_arrow(client, "events", chunk.table, "earlier")
+    insert_arrow(client, "sessions", session_table(rows), "earlier")
+    client.close()
+    assert [row.user_id for row in rows] == ["", "ann"]
+    for user, number in (({"user_id": "ann"}, 2), ({"user_id": "bob"}, 0), ({}, 2)):
+        for path in ("sessions", "events"):
+            status, document = await reader.ask(path, user, key=key, project=str(project.id))
+            assert (status, len(document["data"])) == (200, number)
+            async with reader.client.get(
+                f"/api/v1/projects/{project.id}/export/{path}",
+                params={**user, "format": "ndjson"},
+                headers={"X-GoSight-Key": key},
+            ) as answer:
+                assert len((await answer.text()).splitlines()) == number
+
+
+def a_visit(project_id: str, session_id: str, at_ms: int, user_id: str = "") -> bytes:
+    """A batch of one event of the visitor a1: who it is, or else a page view."""
+    event = Event(
+        event_id=str(uuid4()),
+        session_id=session_id,
+        event_type=NUMBER_BY_NAME["identify" if user_id else "page_view"],
+        anonymous_id="a1",
+    )
+    event.timestamp.millis = at_ms
+    event.page.url = "https://shop.example/"
+    event.page.path = "/"
+    if user_id:
+        event.identify.user_id = user_id
+    raw = make_raw(
+        [event], session_id, project_id=project_id, received_at_ms=at_ms, sent_at_ms=at_ms
+    )
+    return raw.SerializeToString()
 
 
 async def test_rage_clicks_are_exactly_those_with_an_insight(reader: Reader) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from tests.integration.sql.databases import answers, insert_twice, rows_of
+from tests.integration.sql.databases import answers, insert_twice, of_user, rows_of
 from tests.recount import times_on_page
 
 pytestmark = pytest.mark.integration
@@ -408,6 +408,89 @@ def test_people_of_projects_and_sessions_do_not_mix(client: Client) -> None:
     )
     assert people(client, other) == {20: "a1", 30: "a1"}
     assert people(client, other, session_id=session) == {20: "a1"}
+
+
+def events_of(client: Client, project: str, user: str, **more: Any) -> list[int]:
+    """When the events in the list of a user were, in seconds after the start."""
+    asked: dict[str, Any] = {"project_id": project, **PERIOD}
+    chosen = {"event_type": "click", "session_id": "", "path": "", "cursor_ms": 0}
+    chosen |= {"cursor_event_id": "", "limit": 1_000, **of_user(client, asked, user)}
+    found = answers(client, "events_list", **asked, **chosen | more)
+    return sorted((row["timestamp_ms"] - START_MS) // 1000 for row in found)
+
+
+def test_events_of_a_user_from_before_are_listed(client: Client) -> None:
+    """What the visitors did who were the user then, and nobody else's."""
+    project, day = str(uuid4()), 86_400
+
+    def click(visitor: str, at_s: float, user: str = "") -> dict[str, Any]:
+        return an_event(project, str(uuid4()), "click", at_s, anonymous_id=visitor, user_id=user)
+
+    write(
+        client,
+        [
+            identify(project, "a1", "u1", 100),
+            identify(project, "a2", "u1", 110),
+            identify(project, "a2", "u2", 200),
+            identify(project, "a2", "u1", 300),
+            *(click("a1", at_s) for at_s in (50, 150, 100 - 30 * day, 99 - 30 * day)),
+            *(click("a2", at_s) for at_s in (51, 151, 200, 251, 351)),
+            click("a1", 52, "u2"),
+            click("a4", 53, "u1"),
+            click("a4", 54),
+            click("", 55),
+        ],
+    )
+    assert events_of(client, project, "u1") == [100 - 30 * day, 50, 51, 53, 150, 151, 351]
+    assert events_of(client, project, "u2") == [52, 200, 251]
+    assert events_of(client, project, "u3") == []
+    assert events_of(client, project, "a4") == []
+    assert len(events_of(client, project, "")) == 13
+    assert events_of(client, str(uuid4()), "u1") == []
+
+
+def test_sessions_of_a_user_from_before_are_listed(client: Client) -> None:
+    """A session that says nobody is whose its visitor was when it ended, as last revised."""
+    project = str(uuid4())
+    chosen = dict.fromkeys(("has_error", "has_rage_click", "has_dead_click", "has_replay"), "")
+    chosen |= dict.fromkeys(("converted", "country", "device_type", "browser", "path"), "")
+    order = {"sort": "started_at", "direction": 1, "cursor_place": 0, "cursor_id": "", "limit": 99}
+
+    def visit(number: int, visitor: str, end_s: int, user: str = "", revision: int = 1) -> None:
+        row = {
+            "project_id": project,
+            "session_id": str(UUID(int=number)),
+            "started_at": START + timedelta(seconds=number),
+            "ended_at": START + timedelta(seconds=end_s),
+            "anonymous_id": visitor,
+            "user_id": user,
+            "revision": revision,
+        }
+        insert_twice(client, "sessions", [row], str(uuid4()))
+
+    def found(user: str) -> list[int]:
+        asked = {"project_id": project, **PERIOD}
+        more = {"utm_source": "", "min_duration_ms": 0, "max_duration_ms": 2**40}
+        rows = answers(
+            client,
+            "sessions_list",
+            **asked,
+            **chosen | more | order | of_user(client, asked, user),
+        )
+        return [UUID(row["id"]).int for row in rows]
+
+    write(client, [identify(project, "a1", "u1", 100), identify(project, "a1", "u2", 200)])
+    visit(10, "a1", 50)
+    visit(20, "a1", 150)
+    visit(30, "a1", 190)
+    visit(30, "a1", 210, revision=2)
+    visit(40, "a1", 60)
+    visit(40, "a1", 205, "u2", revision=2)
+    visit(50, "a2", 60)
+    visit(60, "a2", 70, "u1")
+    assert found("u1") == [10, 20, 60]
+    assert found("u2") == [30, 40]
+    assert found("") == [10, 20, 30, 40, 50, 60]
 
 
 def test_identify_without_a_visitor_or_a_user_links_nothing(client: Client) -> None:

@@ -16,7 +16,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from sql.loader import load_query, query_names
-from tests.integration.sql.databases import answers
+from tests.integration.sql.databases import answers, of_user
 from tests.integration.sql.traffic import DAYS_AGO, PATHS, PROJECTS, Row, Traffic
 from tests.recount import times_on_page
 
@@ -249,7 +249,8 @@ def test_freshness(client: Client, traffic: Traffic) -> None:
 
 def listed(client: Client, **filters: Any) -> list[dict[str, Any]]:
     """One page of the list of events."""
-    asked = {"event_type": "", "session_id": "", "user_id": "", "path": ""}
+    user = filters.get("user_id", "")
+    asked = {"event_type": "", "session_id": "", "path": "", **of_user(client, PERIOD, user)}
     asked |= {"cursor_ms": 0, "cursor_event_id": "", "limit": 10_000}
     return answers(client, "events_list", **PERIOD | asked | filters)
 
@@ -467,6 +468,7 @@ SAMPLES = {
     "Date": date(2026, 1, 31),
     "DateTime64(3, 'UTC')": datetime(2026, 1, 31, tzinfo=UTC),
     "Array(String)": ["x"],
+    "Array(Int64)": [1],
     "Array(UInt32)": [1],
     "Array(UInt64)": [1],
 }
