@@ -27,11 +27,13 @@ from api.parameters import EventsParameters, PeriodParameters
 from api.routes import ROUTES, Route
 from cli.main import app
 from ingest_gateway.decode import DecodeLimits, decode
+from ingest_gateway.errors import ErrorKind
 from ingest_gateway.judge import Project, judge
 from ingest_gateway.metrics import GatewayMetrics
 from ingest_gateway.request import BodyForm
 from schemas.records import ProjectKey, ProjectSettings
 from schemas.topics import DAY_MS, TOPICS, Topic
+from schemas.v1.events_pb2 import EventType
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("docs", "deploy", "changelog.d", "samples")
@@ -164,7 +166,8 @@ def test_settings_exist(name: str) -> None:
         return  # History names what was.
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     known = set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE))
-    known |= set(_PLACEHOLDER.findall(TEXTS[name])) | set(ErrorCode)
+    known |= set(_PLACEHOLDER.findall(TEXTS[name])) | set(ErrorCode) | set(ErrorKind)
+    known |= set(EventType.keys())
     for fragment in fragments(TEXTS[name]):
         assert set(_SETTING.findall(fragment)) <= known, name
 
