@@ -8,6 +8,7 @@ not send it again. Source: events.md, section 7.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -26,10 +27,10 @@ CONTENT_TYPE: dict[BodyForm, str] = {
 def response_bytes(result: IngestResult) -> bytes:
     """The IngestResponse in the form of the request."""
     is_protobuf = result.form is BodyForm.PROTOBUF
-    if result.error is None and not result.refused:
+    if result.error is None and not result.refused and not result.ignored:
         return _accepted_bytes(result.accepted, is_protobuf)
     response = response_message(result)
-    return response.SerializeToString() if is_protobuf else _json(response)
+    return response.SerializeToString() if is_protobuf else _json(response, result.ignored)
 
 
 def response_message(result: IngestResult) -> IngestResponse:
@@ -59,7 +60,7 @@ def _accepted_bytes(accepted: int, is_protobuf: bool) -> bytes:
     return response.SerializeToString() if is_protobuf else _json(response)
 
 
-def _json(response: IngestResponse) -> bytes:
+def _json(response: IngestResponse, ignored: Sequence[str] = ()) -> bytes:
     fields: dict[str, object] = {"success": response.success}
     if response.HasField("error"):
         fields["error"] = response.error
@@ -70,4 +71,6 @@ def _json(response: IngestResponse) -> bytes:
             {"index": one.index, "event_id": one.event_id, "reason": one.reason}
             for one in response.rejections
         ]
+    if ignored:
+        fields["ignored_fields"] = list(ignored)
     return msgspec.json.encode(fields)

@@ -70,6 +70,7 @@ class Decoded:
     batch: EventBatch | None
     # The body, if the batch says all that it says and nothing else, and there is no key in it.
     verbatim: bytes | None = None
+    ignored: Sequence[str] = ()  # Where JSON has names that nothing reads.
 
 
 def body_form(body: bytes) -> BodyForm:
@@ -151,6 +152,7 @@ def _decode_json(body: bytes, limits: DecodeLimits) -> Decoded:
         items,
         (size,) * len(items),
         None,
+        ignored=batch.ignored,
     )
 
 

@@ -296,7 +296,7 @@ class Ingestor:
             records += chunks
             accepted += len(judged.replay) - len(refusals)
             judged.refusals = sorted(judged.refusals + refusals)
-        result = IngestResult(decoded.form, accepted=accepted)
+        result = IngestResult(decoded.form, accepted=accepted, ignored=decoded.ignored)
         events = {("accepted", ""): accepted}
         for refusal in judged.refusals:
             records.append(rejected_record(refusal, decoded, project, facts))

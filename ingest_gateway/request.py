@@ -5,6 +5,7 @@ One pair of shapes for HTTP, gRPC-Web and gRPC.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -63,6 +64,7 @@ class IngestResult:
     accepted: int = 0
     refused: list[Refused] = field(default_factory=list)
     refused_count: int = 0  # Beyond the list where one refusal stands for many events.
+    ignored: Sequence[str] = ()  # Where JSON has names that nothing reads; told in JSON alone.
 
     @property
     def error_text(self) -> str | None:

@@ -9,8 +9,9 @@ silence. Pure. Source: events.md, section 5.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ import msgspec
 from schemas.codec import CodecError
 from schemas.event_types import INPUT_TYPES, NAME_BY_NUMBER, PAYLOAD_BY_NUMBER, number_of
 from schemas.json_events import EVENT_TEXTS, batch_to_json, event_to_json
+from schemas.json_ignored import ignored_names
 from schemas.json_messages import JsonObject, camel_case, read_device, read_page, read_payload
 from schemas.json_values import INT64, FieldError, text, text_map, whole_number
 from schemas.reasons import RejectReason
@@ -40,6 +42,7 @@ DEPTH_MAX = 32
 # Bounds of one body, so that reading it takes no more than some ten megabytes.
 VALUES_MAX = 128 * 1024
 CONTAINERS_MAX = 32 * 1024
+IGNORED_MAX = 20  # Names that are told.
 DENSE_ABOVE_BYTES = 32 * 1024  # A smaller body cannot hold enough of them to hurt.
 
 _SHARED_TEXTS = ("session_id", "user_id", "anonymous_id")
@@ -81,12 +84,16 @@ class JsonFault:
 
 @dataclass(frozen=True, slots=True)
 class JsonBatch:
-    """A batch; `events` are in the order of the body, `sent_at` is 0 where it is unknown."""
+    """A batch; `events` are in the order of the body, `sent_at` is 0 where it is unknown.
+
+    `ignored` says where names stand that nothing reads, in the first event of each type.
+    """
 
     project_key: str
     sent_at: int
     sdk_version: str
     events: list[Event | JsonFault]
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +145,13 @@ def batch_from_json(
         spread_bytes = len(_encode(shared.json)) * len(events) if shared.json else 0
         if spread_bytes > shared_bytes_max:
             raise JsonBatchTooLargeError("the batch's own values are too much for so many events")
+    read = [_read_event(data, shared) for data in events]
     return JsonBatch(
         project_key=_text_of(document, "project_key"),
         sent_at=_sent_at_of(document),
         sdk_version=_text_of(document, "sdk_version"),
-        events=[_read_event(data, shared) for data in events],
+        events=read,
+        ignored=_ignored_of(events, read),
     )
 
 
@@ -296,6 +305,16 @@ def _build_event(data: JsonObject, shared: _Shared) -> Event:
         if member is not None:
             arguments[member] = _payload(member, number, payload)
     return Event(**arguments)
+
+
+def _ignored_of(events: Sequence[Any], read: Sequence[Event | JsonFault]) -> tuple[str, ...]:
+    """One event of each type stands for all: a sender writes them alike."""
+    first: dict[int, JsonObject] = {}
+    for data, event in zip(events, read, strict=True):
+        if type(event) is Event:
+            first.setdefault(event.event_type, data)
+    found = (name for number, data in first.items() for name in ignored_names(data, number))
+    return tuple(islice(found, IGNORED_MAX))
 
 
 def _at(name: str, convert: Any, value: Any) -> Any:

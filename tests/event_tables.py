@@ -299,6 +299,7 @@ def answers() -> str:
     results = (
         IngestResult(BodyForm.JSON, accepted=10),
         IngestResult(BodyForm.JSON, accepted=9, refused=refused, refused_count=1),
+        IngestResult(BodyForm.JSON, accepted=1, ignored=["click.payload.pos"]),
         IngestResult(BodyForm.JSON, error=ErrorKind.RATE_LIMITED),
     )
     told = [_pretty(json.loads(response_bytes(result))) for result in results]
