@@ -137,13 +137,14 @@ def _signals(
     kinds = kinds_of_rule(rule)
     events = kinds - INSIGHTS - {Kind.SESSION}
     if events:
-        # A session that began within a day before may have events in the period.
+        # What happened within a day before may have come in the period.
         types = {name for kind in events for name in _EVENT_TYPES.get(kind, ())}
         wanted = Period(
             period.project_id,
             period.start_ms - DAY_MS,
             period.end_ms,
             () if Kind.ACTIVITY in events else tuple(sorted(types)),
+            any_event=True,
         )
         with shown(count_of_period(client, wanted)) as progress:
             for batches in read_batches(client, wanted, ReadCounts(), progress):

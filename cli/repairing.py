@@ -85,7 +85,7 @@ def repair_period(
     now_ms: int | None = None,
     progress: Progress = lambda _: None,
 ) -> RepairReport:
-    """Compare every session that began in the period with its events, and write what differs.
+    """Compare every session of the period with its events, and write what differs.
 
     Raises:
         ConnectorError: ClickHouse does not answer; what was written stays, and the call may be

@@ -35,9 +35,9 @@ def repair(
 ) -> None:
     """Make sessions again from their stored events, and write what is missing or wrong.
 
-    Looks at sessions that began in the period and got no event for 70 minutes. A wrong row is
-    written with its next revision; insights that the events make by the rules of now are added.
-    Nothing is taken away, and a second run finds nothing to do.
+    Looks at sessions that have an event in the period and got none for 70 minutes, each as a whole.
+    A wrong row is written with its next revision; insights that the events make by the rules of
+    now are added. Nothing is taken away, and a second run finds nothing to do.
     """
     from cli.period import BadPeriodError, period_ms
     from cli.project_history import project_history, shown_progress
@@ -49,7 +49,7 @@ def repair(
         try:
             start_ms, end_ms = period_ms(begin, end)
             with project_history(data, project) as history:
-                period = Period(history.project_id, start_ms, end_ms)
+                period = Period(history.project_id, start_ms, end_ms, any_event=True)
                 total = count_of_period(history.client, period)
                 with shown_progress("reading events", total) as progress:
                     report = repair_period(

@@ -1,7 +1,8 @@
 """Stored events as a stream of rows, session after session.
 
 In: a project, a period or a session, and the types of events that are wanted. Out: rows as
-`flows.core.stored_events` takes them. ClickHouse sorts, on disk if it must; here one piece of the
+`flows.core.stored_events` takes them; those of a period say at last when they were stored, in
+milliseconds by the store's clock. ClickHouse sorts, on disk if it must; here one piece of the
 answer is in memory at a time. Values that repeat are sent once a piece.
 """
 
@@ -21,6 +22,8 @@ from sql.loader import load_query
 
 # Rows of one piece of the answer: a few megabytes with their payloads.
 PIECE_ROWS = 16_384
+# Of one session: what a person does in a day is far below, what a program does has no bound.
+SESSION_EVENTS_MAX = 200_000
 # Memory of the server for sorting before it goes to disk.
 SORT_BYTES = 512 * 1024**2
 _SETTINGS = {
@@ -35,16 +38,22 @@ Row = Sequence[Any]
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Sessions that began at or after `start_ms` and before `end_ms`; an empty tuple: all types."""
+    """Sessions that began at or after `start_ms` and before `end_ms`; an empty tuple: all types.
+
+    With `any_event` those that have an event in that time, wherever they began.
+    """
 
     project_id: str
     start_ms: int
     end_ms: int
     event_types: tuple[str, ...] = ()
+    any_event: bool = False
 
 
 def rows_of_period(client: Client, period: Period, body_types: Iterable[str]) -> Iterator[Row]:
     """All events of the period's sessions, each session's together; payloads of `body_types`.
+
+    Of a session with more than SESSION_EVENTS_MAX events one more than that are given.
 
     Raises:
         RetryableError: the server does not answer, or breaks off.
@@ -87,6 +96,8 @@ def _parameters(period: Period, body_types: Iterable[str]) -> dict[str, Any]:
         "start_ms": period.start_ms,
         "end_ms": period.end_ms,
         "event_types": list(period.event_types),
+        "any_event": period.any_event,
+        "session_rows_max": SESSION_EVENTS_MAX + 1,
         "body_types": sorted(body_types),
     }
 

@@ -1,9 +1,10 @@
 """From stored rows of the table `events` back to the batches that sessions and detectors take.
 
 In: rows with the columns `STORED_COLUMNS`, in that order, as the queries `session_events` and
-`events_of_period` give them: all rows of a session together. Out: the batches of one session after
-the other, their events equal to those that `flows.core.session_batches` made of the raw records. A
-test holds the two together. Pure; caches are bounded.
+`events_of_period` give them: all rows of a session together; more columns may follow. Out: the
+batches of one session after the other, their events equal to those that
+`flows.core.session_batches` made of the raw records. A test holds the two together. Pure; caches
+are bounded.
 
 Nothing that a detector needs is lost in a row: what has no column is read from the payload's JSON.
 """

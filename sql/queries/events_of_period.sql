@@ -1,10 +1,19 @@
--- Events of all sessions that began in a period, session by session, each in the order it happened.
--- A session lasts a day at most, so that neighbouring periods give each session once, and whole.
+-- All events of the sessions of a period, session by session, each in the order it happened. Of a
+-- session all kept events are read, on whatever day they happened: ids are the client's, and events
+-- may come days late. Those of a period began in it, so that neighbouring periods give each session
+-- once; with `any_event` they have an event in it.
 -- `body_types` are the types whose payload is needed: flows.core.session_bodies.BODY_KINDS; empty
--- `event_types` means all.
+-- `event_types` means all. Of a session that never ends `session_rows_max` rows are given.
 WITH
     fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
-    fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
+    fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end,
+    found AS (
+        SELECT session_id
+        FROM events
+        WHERE project_id = {project_id:String}
+          AND event_date BETWEEN toDate(period_start) AND toDate(period_end)
+          AND timestamp >= period_start AND timestamp < period_end
+    )
 SELECT
     events.project_id AS project_id,
     toString(events.session_id) AS session_id,
@@ -33,17 +42,19 @@ SELECT
     browser,
     os,
     device_type,
-    is_bot
+    is_bot,
+    toUnixTimestamp64Milli(ingested_at) AS stored_at_ms
 FROM events FINAL
-WHERE events.project_id = {project_id:String}
-  AND event_date BETWEEN toDate(period_start) AND toDate(period_end) + 1
-  AND events.session_id IN (
+-- Of other days only ids are read. Rows that replace each other have one id: it may be asked first.
+PREWHERE events.project_id = {project_id:String}
+  AND events.session_id IN (SELECT session_id FROM found)
+WHERE ({any_event:Bool} OR events.session_id NOT IN (
       SELECT session_id
       FROM events
       WHERE project_id = {project_id:String}
-        AND event_date BETWEEN toDate(period_start) - 1 AND toDate(period_end)
-      GROUP BY session_id
-      HAVING min(timestamp) >= period_start AND min(timestamp) < period_end
-  )
+        AND event_date <= toDate(period_start) AND timestamp < period_start
+        AND session_id IN (SELECT session_id FROM found)
+  ))
   AND (empty({event_types:Array(String)}) OR has({event_types:Array(String)}, event_type))
 ORDER BY events.session_id, timestamp, events.event_id
+LIMIT {session_rows_max:UInt32} BY events.session_id

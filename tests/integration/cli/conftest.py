@@ -1,4 +1,4 @@
-"""`gosight up` as a child process, and commands run against it."""
+"""`gosight up` as a child process and commands run against it; a project with stored events."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.integration.cli.stored_history import Store, stored_history
+from tests.stack import RunningStack
 
 ROOT = Path(__file__).resolve().parents[3]
 START_TIMEOUT_S = 120.0
@@ -89,3 +92,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     yield running
     if running.process.poll() is None:
         assert running.stop() == 0
+
+
+@pytest.fixture
+def store(running_stack: RunningStack) -> Iterator[Store]:
+    """Migrated databases with one project and no events."""
+    with stored_history(running_stack) as store:
+        yield store

@@ -12,9 +12,8 @@ import pytest
 from connectors.clickhouse import insert_arrow
 from flows.core.insight import Insight
 from flows.core.result_columns import insight_table
-from tests.integration.cli.test_cli_history import NOON_MS, PERIOD, Store, clicks, store
+from tests.integration.cli.stored_history import NOON_MS, PERIOD, Store, clicks
 
-__all__ = ["store"]
 pytestmark = pytest.mark.integration
 
 
@@ -44,6 +43,20 @@ def test_a_rule_says_when_it_would_have_fired(store: Store, tmp_path: Path) -> N
     assert "▲" in text
     assert "█" in text
     assert "─" in text
+
+
+def test_a_session_counts_however_long_ago_it_began(store: Store, tmp_path: Path) -> None:
+    """Ids are the client's: one that has events in the period may be days old."""
+    names = [f"s{number}" for number in range(11)]
+    store.put([clicks(name, 1, begin_ms=NOON_MS - 3 * 86_400_000) for name in names])
+    for number, name in enumerate(names):
+        again = clicks(name, 2, begin_ms=NOON_MS + 500 * number)
+        for event in again["batch"]["events"]:
+            event["event_id"] += "-again"
+        store.put([again])
+    condition = {"metric": "sessions", "operator": ">", "threshold": 10, "window": "5m"}
+    found = store.run("alerts", "simulate", rule_file(tmp_path, condition), *PERIOD)
+    assert [firing["value"] for firing in found["firings"]] == [11]
 
 
 def test_insights_are_counted_as_they_are_stored(store: Store, tmp_path: Path) -> None:
