@@ -41,11 +41,12 @@ TOLD_EVERY_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class ProjectHistory:
-    """A project and where its events are."""
+    """A project and where its events are; PostgreSQL has the list of who was erased."""
 
     project: Project
     client: Client
     own: UserDetectors
+    database_url: str
 
     def detectors(self, explain: bool = False) -> tuple[Detector[Any], ...]:
         """Those that are switched on by the project's present settings, and the user's own."""
@@ -90,7 +91,7 @@ def project_history(data: Path, project: str) -> Iterator[ProjectHistory]:
         PEOPLE.print(f"left out: {fault}", markup=False, soft_wrap=True)
     client = connect_clickhouse(settings.clickhouse_url, timeout_s=QUERY_TIMEOUT_S)
     try:
-        yield ProjectHistory(found, client, own)
+        yield ProjectHistory(found, client, own, settings.database_url)
     finally:
         client.close()
 

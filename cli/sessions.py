@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,6 +45,7 @@ def repair(
     from cli.project_store import NotFoundError
     from cli.repairing import repair_period
     from connectors.stored_sessions import Period, count_of_period
+    from connectors.write_gate import PostgresWriteGate
 
     with told_plainly():
         try:
@@ -51,13 +53,17 @@ def repair(
             with project_history(data, project) as history:
                 period = Period(history.project_id, start_ms, end_ms, any_event=True)
                 total = count_of_period(history.client, period)
-                with shown_progress("reading events", total) as progress:
+                with (
+                    closing(PostgresWriteGate(history.database_url, "repair")) as gate,
+                    shown_progress("reading events", total) as progress,
+                ):
                     report = repair_period(
                         history.client,
                         period,
                         history.detectors(),
                         currency=history.currency,
                         retain_days=history.retain_days,
+                        gate=gate,
                         dry_run=dry_run,
                         progress=progress,
                     )
@@ -70,10 +76,22 @@ def repair(
 
 
 def _print(report: RepairReport) -> None:
+    from connectors.stored_sessions import SESSION_EVENTS_MAX
+
     RESULT.print(
         f"{report.sessions:,} sessions with {report.events:,} events: {report.right:,} right, "
         f"{report.skipped_open:,} still open"
     )
+    for count, why in (
+        (report.skipped_cut, f"more than {SESSION_EVENTS_MAX:,} events each"),
+        (
+            report.skipped_gone,
+            "some of their events, insights or rows may have expired, or are not stored yet",
+        ),
+        (report.skipped_erased, "erased"),
+    ):
+        if count:
+            RESULT.print(f"{count:,} left alone: {why}")
     verb = "would be written" if report.is_trial else "written"
     rows = report.rows_missing + report.rows_wrong
     RESULT.print(

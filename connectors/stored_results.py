@@ -32,7 +32,7 @@ def session_rows(client: Client, project_id: str, session_ids: Sequence[str]) ->
 def insight_rows(
     client: Client, project_id: str, session_ids: Sequence[str]
 ) -> dict[str, list[Row]]:
-    """Id, type, time and first evidence of each insight, by session.
+    """Id, type, version, time and evidence of each insight, by session.
 
     Raises:
         ConnectorError: ClickHouse does not answer, or the query is wrong.

@@ -78,6 +78,15 @@ def count_of_period(client: Client, period: Period) -> int:
     return int(query_rows(client, sql, _parameters(period, ()))[0][0])
 
 
+def store_now_ms(client: Client) -> int:
+    """What the store's clock says, by which rows tell when they were stored.
+
+    Raises:
+        ConnectorError: ClickHouse does not answer.
+    """
+    return int(query_rows(client, "SELECT toUnixTimestamp64Milli(now64(3))", {})[0][0])
+
+
 def rows_of_session(
     client: Client, project_id: str, session_id: str, body_types: Iterable[str]
 ) -> Sequence[Row]:

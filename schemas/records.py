@@ -30,6 +30,7 @@ CATEGORY_DEFAULTS: Mapping[str, bool] = {
     "revenue": True,
 }
 EVENT_RETENTION_DAYS = 90  # deployment.md, section 6; a project may choose 1 to 730.
+RESULT_RETENTION_DAYS = 365  # Of sessions and insights; the same source and bounds.
 RETENTION_DAYS_MAX = 730
 
 

@@ -2,29 +2,47 @@
 
 In: all batches of one session, its stored row and insights, and the detectors of its project. Out:
 a `Repair`: the row as it should be, if it is not, and the insights that are missing. Insights that
-are stored and would not be found by the rules of now stay, and count: a repair only adds. Made
-twice, the second changes nothing. Pure.
+are stored and would not be found by the rules of now stay, and count: a repair only adds. What is
+found is stored already if an insight of its type shares an event of evidence with it: one that an
+older rule found is not found a second time. Made twice, the second changes nothing. Pure.
+
+Events, insights and rows are kept for different times. Where some may be gone, what is left says
+nothing about the row, and the session is left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from flows.core.backtest import findings_of
 from flows.core.experience import InsightCounts
-from flows.core.insight import Insight, insight_of
+from flows.core.insight import Insight, insight_id, insight_of
 from flows.core.live_detectors import DetectorSet
 from flows.core.session_event import SessionBatch, SessionEvent
 from flows.core.session_row import SessionRow
 from flows.core.session_run import in_order
 from flows.core.sessionizer import SessionTotals, add_batch, session_row
+from schemas.records import EVENT_RETENTION_DAYS, RESULT_RETENTION_DAYS, RETENTION_DAYS_MAX
 
 # What events do not say: who wrote the row, and what other flows put into it.
 _NOT_FROM_EVENTS = frozenset({"revision", "has_replay"})
 FIRST_REVISION = 1
+DAY_MS = 86_400_000
+# Insights of one anchor that are looked for; more are rare, and only their order depends on it.
+ORDINALS_MAX = 8
+
+
+class KeptDays(NamedTuple):
+    """For how many days a project keeps its rows and insights; 0 is the table's default."""
+
+    sessions: int = 0
+    insights: int = 0
+
+
+KEPT_BY_DEFAULT = KeptDays()
 
 
 class StoredInsight(msgspec.Struct, frozen=True):
@@ -33,19 +51,22 @@ class StoredInsight(msgspec.Struct, frozen=True):
     insight_id: str
     insight_type: str
     timestamp_ms: int
-    first_event_id: str  # Of its evidence: mostly, not always, the one it is anchored at.
+    detector_version: str
+    related_event_ids: tuple[str, ...]
 
 
 class Repair(msgspec.Struct, frozen=True):
     """What is to be written; `row` is None if the stored one is right.
 
-    `differing` are the columns in which the stored row is wrong; all of them if there is none.
+    `differing` are the columns in which the stored row is wrong; all of them if there is none. If
+    `is_gone`, nothing is: some of what the row was made of may no longer be stored.
     """
 
     session_id: str
     row: SessionRow | None
     missing: tuple[Insight, ...]
     differing: tuple[str, ...]
+    is_gone: bool = False
 
     @property
     def is_needed(self) -> bool:
@@ -59,33 +80,20 @@ def repair_session(
     stored_insights: Iterable[StoredInsight],
     detectors: DetectorSet,
     *,
+    now_ms: int,
+    kept: KeptDays = KEPT_BY_DEFAULT,
     currency: str = "",
 ) -> Repair:
     """Compare a session that is over with what its events say.
 
     `batches` hold all its events, in the order of receipt; at least one. `detectors` are all that
-    are switched on, `currency` is the project's. A row's retention is no difference; whoever writes
-    it may say another.
+    are switched on, `kept` and `currency` are the project's. `now_ms` is the store's clock, by
+    which it forgets. A row's retention is no difference; whoever writes it may say another.
     """
     totals, events = _totals(batches)
-    stored = {insight.insight_id: insight for insight in stored_insights}
-    found = InsightCounts()
-    missing: list[Insight] = []
-    for findings in findings_of(detectors, in_order(events)).values():
-        for finding in findings:
-            insight = insight_of(finding, totals.project_id, totals.session_id)
-            found = found.adding(
-                insight.insight_type,
-                insight.insight_id,
-                insight.timestamp_ms,
-                finding.anchor_event_id,
-            )
-            if stored.pop(insight.insight_id, None) is None:
-                missing.append(insight)
-    for other in stored.values():
-        found = found.adding(
-            other.insight_type, other.insight_id, other.timestamp_ms, other.first_event_id
-        )
+    if _is_gone(totals, stored_row, batches, kept, now_ms):
+        return Repair(totals.session_id, None, (), (), is_gone=True)
+    found, missing = _insights(totals, events, stored_insights, detectors)
     row = session_row(
         totals,
         found,
@@ -102,6 +110,107 @@ def repair_session(
         )
     differing = _differing(stored_row, row)
     return Repair(totals.session_id, row if differing else None, tuple(missing), differing)
+
+
+def _is_gone(
+    totals: SessionTotals,
+    row: SessionRow | None,
+    batches: Sequence[SessionBatch],
+    kept: KeptDays,
+    now_ms: int,
+) -> bool:
+    """Whether the session had events, insights or a row that may no longer be stored.
+
+    A row that begins earlier or ends later than its events knows of others: they have expired, or
+    are not stored yet. Rows of one day expire together, but not at once in all parts of a table.
+    """
+    first_ms = totals.started_at_ms
+    if row is not None:
+        if row.started_at_ms < first_ms or row.ended_at_ms > totals.ended_at_ms:
+            return True
+        first_ms = row.started_at_ms
+    days = min(
+        *(batch.retain_days or EVENT_RETENTION_DAYS for batch in batches),
+        kept.sessions or RESULT_RETENTION_DAYS,
+        kept.insights or RESULT_RETENTION_DAYS,
+        RETENTION_DAYS_MAX,
+    )
+    return (first_ms // DAY_MS + days) * DAY_MS <= now_ms
+
+
+def _insights(
+    totals: SessionTotals,
+    events: Sequence[SessionEvent],
+    stored: Iterable[StoredInsight],
+    detectors: DetectorSet,
+) -> tuple[InsightCounts, list[Insight]]:
+    """All insights, those that are stored and those that are missing; and the missing ones."""
+    others = {insight.insight_id: insight for insight in stored}
+    counts = InsightCounts()
+    new: list[tuple[Insight, str]] = []  # With the event it is anchored at.
+    for findings in findings_of(detectors, in_order(events)).values():
+        for finding in findings:
+            insight = insight_of(finding, totals.project_id, totals.session_id)
+            anchor_id = finding.anchor_event_id
+            if others.pop(insight.insight_id, None) is None:
+                new.append((insight, anchor_id))
+            else:
+                counts = _adding(counts, insight, anchor_id)
+    missing: list[Insight] = []
+    for insight, anchor_id in _unknown(new, others.values()):
+        counts = _adding(counts, insight, anchor_id)
+        missing.append(insight)
+    for other in others.values():
+        counts = _adding(counts, other, _anchor_id(totals, other))
+    return counts, missing
+
+
+def _adding(
+    counts: InsightCounts, insight: Insight | StoredInsight, anchor_id: str
+) -> InsightCounts:
+    return counts.adding(insight.insight_type, insight.insight_id, insight.timestamp_ms, anchor_id)
+
+
+def _unknown(
+    new: Sequence[tuple[Insight, str]], others: Iterable[StoredInsight]
+) -> Iterator[tuple[Insight, str]]:
+    """Those that are not the same as one of the others, of which each is the same as one at most.
+
+    The same are two of one type that share an event of evidence, as in `flows.core.backtest`.
+    """
+    owners: dict[tuple[str, str], list[str]] = {}
+    for other in others:
+        for event_id in other.related_event_ids:
+            owners.setdefault((other.insight_type, event_id), []).append(other.insight_id)
+    taken: set[str] = set()
+    for insight, anchor_id in new:
+        same = {
+            other_id
+            for event_id in (anchor_id, *insight.related_event_ids)
+            for other_id in owners.get((insight.insight_type, event_id), ())
+        } - taken
+        if same:
+            taken.add(min(same))
+        else:
+            yield insight, anchor_id
+
+
+def _anchor_id(totals: SessionTotals, insight: StoredInsight) -> str:
+    """The event that a stored insight is anchored at: the one of its evidence that gives its id."""
+    version = insight.detector_version
+    for event_id in insight.related_event_ids if version.isdecimal() else ():
+        for ordinal in range(ORDINALS_MAX):
+            made = insight_id(
+                totals.project_id,
+                totals.session_id,
+                insight.insight_type,
+                event_id,
+                int(version),
+                ordinal,
+            )
+            if made == insight.insight_id:
+                return event_id
+    return insight.related_event_ids[0] if insight.related_event_ids else ""
 
 
 def _totals(batches: Sequence[SessionBatch]) -> tuple[SessionTotals, list[SessionEvent]]:

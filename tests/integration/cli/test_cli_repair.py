@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from cli.project_store import connect as connect_projects
 from connectors.clickhouse import insert_arrow
 from flows.core.insight import Insight
 from flows.core.result_columns import insight_table, session_table
 from flows.core.session_row import SessionRow
+from schemas.erasure import session_hash
 from tests.integration.cli.stored_history import (
     HOUR_MS,
     NOON_MS,
@@ -129,6 +132,8 @@ def test_repair_leaves_a_session_alone_that_may_go_on(store: Store) -> None:
 
 
 DAY_MS = 24 * HOUR_MS
+# Of rows, what a repair writes; each try of it is another revision.
+SAID = "* EXCEPT (ingested_at, revision)"
 
 
 def around(at_ms: int) -> Sequence[str]:
@@ -177,3 +182,105 @@ def test_a_row_of_late_events_alone_is_mended(store: Store) -> None:
     )
     assert store.run("sessions", "repair", *around(late_ms))["rows_wrong"] == 1
     assert store.rows("event_count, duration_ms", "sessions") == [(12, 3 * DAY_MS + 1)]
+
+
+def test_a_session_with_too_many_events_is_left_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its first events say is not what its row has to say; the report counts it."""
+    store.put([clicks("busy", 6), clicks("calm", 5)])
+    store.run("sessions", "repair", *PERIOD)
+    rows = store.rows(SAID, "sessions")
+    # Ten events of both sessions, of which the second has just so many.
+    monkeypatch.setattr("flows.history.SESSION_EVENTS_MAX", 10)
+    found = store.run("sessions", "repair", *PERIOD)
+    assert (found["skipped_cut"], found["right"], found["repaired"]) == (1, 1, 0)
+    assert store.rows(SAID, "sessions") == rows
+    assert "1 left alone: more than 200,000 events" in store.said("sessions", "repair", *PERIOD)
+
+
+def test_a_row_that_knows_more_than_is_stored_is_left_alone(store: Store) -> None:
+    """Events of its first day have expired, or those of its last one are not stored yet."""
+    for table_end, session in (("<", "expired"), (">", "late")):
+        begin_ms = NOON_MS - 4 * DAY_MS
+        both = [clicks(session, 5, begin_ms=begin_ms + day * DAY_MS) for day in (0, 2)]
+        for event in both[1]["batch"]["events"]:
+            event["event_id"] += "-second"
+        store.put(both)
+        store.run("sessions", "repair", *around(begin_ms))
+        rows = store.rows(SAID, "sessions")
+        insights = store.rows("*", "insights")
+        store.client.command(
+            f"ALTER TABLE events DELETE WHERE session_id = toUUID({{id:String}}) AND event_date "
+            f"{table_end} toDate(fromUnixTimestamp64Milli({{day:Int64}}, 'UTC')) "
+            "SETTINGS mutations_sync = 2",
+            parameters={"id": store.id_of(session), "day": begin_ms + DAY_MS},
+        )
+        kept_ms = begin_ms + 2 * DAY_MS if table_end == "<" else begin_ms
+        found = store.run("sessions", "repair", *around(kept_ms))
+        assert (found["skipped_gone"], found["repaired"]) == (1, 0), session
+        assert store.rows(SAID, "sessions") == rows
+        assert store.rows("*", "insights") == insights
+
+
+def test_what_is_past_its_retention_is_not_written_again(store: Store) -> None:
+    """Rows would expire at once, and be missing again the next time."""
+    store.put([clicks("old", 5, begin_ms=NOON_MS - 40 * DAY_MS), clicks("five", 5)])
+    found = store.run("sessions", "repair", "--from", "60d")
+    assert (found["sessions"], found["skipped_gone"], found["repaired"]) == (2, 1, 1)
+    assert store.rows("toString(session_id)", "sessions") == [(store.id_of("five"),)]
+
+
+def test_an_erased_session_stays_erased(store: Store) -> None:
+    """Its events may have been read just before they went, or be another visitor's."""
+    store.put([clicks("five", 5), clicks("six", 6)])
+    salt = os.urandom(32)
+    with connect_projects(store.urls["DATABASE_URL"]) as connection:
+        connection.execute("INSERT INTO erasure_salts VALUES (%s, %s)", (store.project_id, salt))
+        connection.execute(
+            "INSERT INTO erased_ids VALUES (%s, 'session', %s, now())",
+            (store.project_id, session_hash(salt, store.id_of("five"))),
+        )
+    for options in (("--dry-run",), (), ()):
+        found = store.run("sessions", "repair", *options, *PERIOD)
+        assert found["skipped_erased"] == 1
+    assert store.rows("toString(session_id)", "sessions") == [(store.id_of("six"),)]
+    assert store.rows("toString(session_id)", "insights") == [(store.id_of("six"),)]
+
+
+def test_what_was_stored_lately_may_go_on(store: Store) -> None:
+    """A gateway's clock is behind, or storage is: its receipt says less than the store's clock."""
+    store.put([clicks("behind", 5)], stored_now=True)
+    found = store.run("sessions", "repair", *PERIOD)
+    assert (found["skipped_open"], found["repaired"]) == (1, 0)
+    assert store.rows("session_id", "sessions") == []
+
+
+def test_insights_of_a_detector_that_is_not_here_stay_and_count(store: Store) -> None:
+    """The command may run where the folder of detectors is not."""
+    store.put([clicks("five", 5)])
+    store.run("sessions", "repair", *PERIOD)
+    store.client.command(
+        "INSERT INTO insights SELECT * REPLACE (generateUUIDv4() AS insight_id, "
+        "'form_struggle' AS insight_type) FROM insights FINAL"
+    )
+    rows = store.rows("*", "sessions")
+    assert store.run("sessions", "repair", *PERIOD)["right"] == 1
+    assert store.rows("*", "sessions") == rows
+
+
+def test_what_an_older_rule_found_is_not_found_a_second_time(store: Store) -> None:
+    """An insight has another id under another version of its rule, but the same evidence."""
+    store.put([clicks("five", 5)])
+    store.run("sessions", "repair", *PERIOD)
+    store.client.command(
+        "INSERT INTO insights SELECT * REPLACE (generateUUIDv4() AS insight_id, "
+        "'0' AS detector_version) FROM insights FINAL"
+    )
+    store.client.command(
+        "ALTER TABLE insights DELETE WHERE detector_version != '0' SETTINGS mutations_sync = 2"
+    )
+    found = store.run("sessions", "repair", *PERIOD)
+    assert found["insights_missing"] == {}
+    assert store.rows("rage_click_count", "sessions") == [(1,)]
+    assert store.run("sessions", "repair", *PERIOD)["right"] == 1
