@@ -56,14 +56,14 @@ def run_cases(folder: Path) -> tuple[list[Tested], list[DetectorFault]]:
 def _test(detector: UserDetector, case: Case) -> Tested:
     failures: list[str] = []
 
-    def tell(_name: str, error: Exception | SystemExit) -> None:
+    def tell(_name: str, error: BaseException) -> None:
         failures.append(_failure_text(error, detector.file))
 
     found = differences(case, detector.isolated(strict=True, report=tell))
     return Tested(detector.name, case.name, [*failures, *found])
 
 
-def _failure_text(error: Exception | SystemExit, file: str) -> str:
+def _failure_text(error: BaseException, file: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == file]
     where = f"{file}:{lines[-1]}: " if lines else ""

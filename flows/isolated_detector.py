@@ -3,8 +3,8 @@
 In: an object of a class of theirs (`flows.user_detectors`). Out: a `Detector` like the built-in
 ones, with these guarantees:
 
-- What it raises is counted and told, and the detector is dropped for that session; the other
-  detectors and the session go on.
+- What it raises, of whatever kind, is counted and told, and the detector is dropped for that
+  session; the other detectors and the session go on.
 - It cannot reach into the flow's state: between calls its own is msgpack bytes, of bounded size.
 - What it finds is checked and bounded before anyone else sees it.
 - A session comes to an end, however often the detector asks to be woken.
@@ -15,6 +15,7 @@ takes is the flow's. Calls that are slow are counted, to be found before that.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,7 +48,7 @@ SLOW_CALLS = Counter(
     ["detector"],
 )
 
-Report = Callable[[str, Exception | SystemExit], None]
+Report = Callable[[str, BaseException], None]
 _said = LineLimiter()
 
 
@@ -66,7 +67,7 @@ class IsolatedState(msgspec.Struct, frozen=True, array_like=True):
 DROPPED = IsolatedState()
 
 
-def count_and_log(detector: str, error: Exception | SystemExit) -> None:
+def count_and_log(detector: str, error: BaseException) -> None:
     """Count a failure, and write one line of it a minute and detector."""
     FAILURES.labels(detector).inc()
     left_out = _said.admit(detector)
@@ -74,6 +75,16 @@ def count_and_log(detector: str, error: Exception | SystemExit) -> None:
         get_logger().warning(
             "detector_failed", about=detector, failures_left_out=left_out, exc_info=error
         )
+
+
+def may_be_of_the_keyboard(error: BaseException) -> bool:
+    """Whether it may be the Ctrl-C of who runs a command.
+
+    Flows handle SIGINT themselves (`flows.run`), without an exception: there, the code that runs
+    has raised it.
+    """
+    is_interrupt = isinstance(error, KeyboardInterrupt)
+    return is_interrupt and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 class IsolatedDetector:
@@ -140,8 +151,8 @@ class IsolatedDetector:
             return ()
         try:
             return [self._checked(found) for found in tell(self._decode(state.data))][:FOUND_MAX]
-        except (Exception, SystemExit) as error:
-            self._report(self.insight_type, error)
+        except BaseException as error:
+            self._failed(error)
             return ()
 
     def _step(
@@ -154,12 +165,17 @@ class IsolatedDetector:
                 raise BadOutputError("a step gives the new state and the outputs, as one tuple")
             kept = self._kept(step[0], woken_at_ms, wakes)
             return kept, self._outputs(step[1])
-        except (Exception, SystemExit) as error:
-            self._report(self.insight_type, error)
+        except BaseException as error:
+            self._failed(error)
             return DROPPED, ()
         finally:
             if self._clock_s() - began_s > SLOW_CALL_S:
                 self._slow_calls.inc()
+
+    def _failed(self, error: BaseException) -> None:
+        if may_be_of_the_keyboard(error):
+            raise error
+        self._report(self.insight_type, error)
 
     def _kept(self, state: Any, woken_at_ms: int | None, wakes: int) -> IsolatedState | None:
         if state is None:

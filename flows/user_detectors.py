@@ -32,7 +32,12 @@ from typing import Any
 import msgspec
 
 from flows.core.found import NAME, NAME_LENGTH_MAX, SEVERITIES, VERSION_MAX
-from flows.isolated_detector import IsolatedDetector, Report, count_and_log
+from flows.isolated_detector import (
+    IsolatedDetector,
+    Report,
+    count_and_log,
+    may_be_of_the_keyboard,
+)
 from schemas.event_types import EVENT_KINDS
 
 FILES_MAX = 100
@@ -169,8 +174,10 @@ def _module_of(path: Path) -> ModuleType:
     sys.modules[name] = module  # Annotations of dataclasses and Structs are looked up there.
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         del sys.modules[name]
+        if may_be_of_the_keyboard(error):
+            raise
         raise _BadFileError(*_told(error, path)) from error
     return module
 
@@ -210,7 +217,9 @@ def _detector_of(cls: Any, node: ast.ClassDef, path: Path) -> UserDetector:
         raise refuse("parameters", "is a mapping from names to plain values") from error
     try:
         inner = cls()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if may_be_of_the_keyboard(error):
+            raise
         line, problem = _told(error, path)
         raise _BadFileError(line, f"{node.name}() fails: {problem}") from error
     for method, count in _METHODS.items():

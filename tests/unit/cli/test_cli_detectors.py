@@ -63,6 +63,23 @@ def test_what_a_detector_raises_is_told_with_its_line(folder: Path) -> None:
     assert any("form_struggle.py:" in line and "ZeroDivisionError" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("raised", "name"),
+    [
+        ("type('Panic', (BaseException,), {})('gone')", "Panic"),
+        ("CancelledError", "CancelledError"),
+    ],
+)
+def test_no_exception_of_a_detector_ends_the_command(folder: Path, raised: str, name: str) -> None:
+    """What `except Exception` would let through fails the case as any other does."""
+    path = folder / "form_struggle.py"
+    change(path, "import msgspec", "import msgspec\nfrom asyncio import CancelledError")
+    change(path, "        count = state.count", f"        raise {raised}\n#")
+    found = call("test", str(folder), code=1)
+    lines = [line for case in found["cases"] for line in case["differences"]]
+    assert any("form_struggle.py:" in line and name in line for line in lines)
+
+
 def test_wrong_files_are_told_beside_the_right_ones(folder: Path) -> None:
     """A file that does not load, a misspelt case file and a detector without cases are faults."""
     (folder / "broken.py").write_text("def\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,7 @@ def test_no_folder_is_no_detector_and_a_wrong_one_is_told(tmp_path: Path) -> Non
         ("import msgspec\n\nboom = 1 / 0\n", 3, "ZeroDivisionError"),
         ("import no_such_module_at_all\n", 1, "ModuleNotFoundError"),
         ("raise SystemExit(3)\n", 1, "SystemExit"),
+        ("class Panic(BaseException): pass\n\nraise Panic\n", 3, "Panic"),
         ("VALUE = 1\n", None, "no class with insight_type"),
         (good_with('"good"', '"Good-One"'), 4, "snake_case"),
         (good_with('"good"', '"' + "a" * 41 + '"'), 4, "snake_case"),
@@ -172,9 +175,9 @@ class Counting:
         return None
 
 
-def failures_of(inner: Any) -> tuple[list[Any], list[Exception | SystemExit]]:
+def failures_of(inner: Any) -> tuple[list[Any], list[BaseException]]:
     """What a detector gives for the clicks, and what it was told to have done wrong."""
-    told: list[Exception | SystemExit] = []
+    told: list[BaseException] = []
     detector = IsolatedDetector(inner, report=lambda _name, error: told.append(error))
     return list(run_session([detector], CLICKS)), told
 
@@ -213,7 +216,35 @@ class Leaving(Counting):
         raise SystemExit(1)
 
 
-@pytest.mark.parametrize("cls", [Raising, Leaving])
+class Panic(BaseException):
+    """What compiled code raises that no `except Exception` is to catch."""
+
+
+class Panicking(Counting):
+    """Runs into a panic of compiled code."""
+
+    def found(self, event: Any) -> Any:
+        """Panic."""
+        raise Panic("a value of a visitor")
+
+
+class Cancelled(Counting):
+    """Lets out what asyncio cancels tasks with."""
+
+    def found(self, event: Any) -> Any:
+        """Be cancelled."""
+        raise asyncio.CancelledError
+
+
+class Exhausted(Counting):
+    """Calls itself without end."""
+
+    def found(self, event: Any) -> Any:
+        """Once more."""
+        return self.found(event)
+
+
+@pytest.mark.parametrize("cls", [Raising, Leaving, Panicking, Cancelled, Exhausted])
 def test_an_exception_drops_the_detector_for_the_session_only(cls: type[Counting]) -> None:
     """The failing one is told of once, its neighbour goes on, the next session begins anew."""
     told: list[str] = []
@@ -228,6 +259,27 @@ def test_an_exception_drops_the_detector_for_the_session_only(cls: type[Counting
     assert run.pass_until(END_MS) == []
     DetectorRun([bad]).take(CLICKS[0])
     assert told == ["counting"]
+
+
+class Interrupting(Counting):
+    """Raises what Ctrl-C raises."""
+
+    def found(self, event: Any) -> Any:
+        """Interrupt."""
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_ends_a_command_and_never_a_flow() -> None:
+    """Where SIGINT is handled as flows do, it is the detector's own; else it may be a Ctrl-C."""
+    with pytest.raises(KeyboardInterrupt):
+        failures_of(Interrupting())
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    try:
+        made, told = failures_of(Interrupting())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert made == []
+    assert [type(error) for error in told] == [KeyboardInterrupt]
 
 
 ID = event_id_of(1)
@@ -316,7 +368,7 @@ def test_strict_compares_the_state_with_what_is_read_back() -> None:
         def on_event(self, state: Any, event: Any, now_ms: int) -> Any:
             return (1, 2), ()
 
-    told: list[Exception | SystemExit] = []
+    told: list[BaseException] = []
     detector = IsolatedDetector(
         Losing(), strict=True, report=lambda _name, error: told.append(error)
     )
@@ -367,12 +419,15 @@ def test_failures_are_counted_by_detector() -> None:
     assert counter._value.get() == 3
 
 
-def test_what_is_open_is_told_if_the_detector_can() -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, Panic])
+def test_what_is_open_is_told_if_the_detector_can(error: type[BaseException]) -> None:
     """`provisional` is optional, and its failure harms nobody."""
 
     class Telling(Counting):
         def provisional(self, state: Any) -> Any:
-            return [Found(ID, 1)] if state == 1 else 1 / 0
+            if state != 1:
+                raise error
+            return [Found(ID, 1)]
 
     told: list[str] = []
     detector = IsolatedDetector(Telling(), report=lambda name, _error: told.append(name))
@@ -400,10 +455,11 @@ class OwnRules:
         return (RageClick(explain=explain), self._own)
 
 
-def test_the_flow_goes_on_when_a_detector_raises() -> None:
+@pytest.mark.parametrize("cls", [Raising, Panicking])
+def test_the_flow_goes_on_when_a_detector_raises(cls: type[Counting]) -> None:
     """The session is closed with the built-in insight, through a store and restore each step."""
     told: list[str] = []
-    own = IsolatedDetector(Raising(), report=lambda name, _error: told.append(name))
+    own = IsolatedDetector(cls(), report=lambda name, _error: told.append(name))
     machine = BehaviourMachine(lambda _project: OwnRules(own))
     lines = [f"{number * 100}ms click / selector=#a x=5 y=5" for number in range(6)]
     state: SessionState | None = None
