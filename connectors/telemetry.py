@@ -3,7 +3,8 @@
 A log line is one JSON object on standard error: `timestamp` (RFC 3339), `level`, `service`,
 `version`, `pid`, `event`, and what the call adds (project_id, count, duration_ms ...). Keys,
 addresses, bodies, passwords and URLs with queries never appear (`connectors.log_text`). The same
-warning is written once a minute, with `left_out` for the lines in between.
+warning is written once a minute and subject (a project, a file ...), with `left_out` for the
+lines in between.
 
 `own_process_logs` makes everything else that the process says such a line, too: the logs of
 libraries, warnings, uncaught exceptions, and what compiled code writes to standard error.
@@ -30,7 +31,16 @@ from connectors.log_text import clean_value, exception_name, exception_text
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
 _LIMITED_LEVELS = frozenset({"warning", "error"})
 # What tells apart two lines of one event that are worth a line each.
-_SUBJECT_FIELDS = ("effect", "dependency", "worker", "logger", "about", "exception")
+_SUBJECT_FIELDS = (
+    "effect",
+    "dependency",
+    "worker",
+    "logger",
+    "about",
+    "exception",
+    "project_id",
+    "rule_id",
+)
 LOOP_SAMPLE_S = 0.1
 
 BUILD_INFO = Gauge("gosight_build_info", "Always 1; labels tell the build.", ["service", "version"])

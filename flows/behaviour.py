@@ -60,7 +60,7 @@ from flows.runnable import RunnableFlow
 from flows.settings import FlowSettings, process_settings
 from flows.streams import count_outcome
 from flows.ticks import Tick, TickingSource
-from flows.user_detectors import load_user_detectors
+from flows.user_detectors import DetectorFault, load_user_detectors
 from schemas.codec import assert_fast_protobuf
 from schemas.erasure import NOBODY, Erased
 from schemas.log import PolledBatch
@@ -194,6 +194,12 @@ def _opened(data: bytes) -> SessionState:
         raise
 
 
+def tell_faults(faults: Sequence[DetectorFault]) -> None:
+    """A line of the log for each thing that is wrong with detectors of a user's own."""
+    for fault in faults:
+        get_logger().error("detector_not_loaded", about=fault.place, detail=fault.problem)
+
+
 def build(
     settings: FlowSettings,
     health: FlowHealth,
@@ -214,8 +220,7 @@ def build(
     erased = ErasedVisitors(settings.database_url)
     erased.start()
     own = load_user_detectors(settings.detectors_dir)
-    for fault in own.faults:
-        get_logger().error("detector_not_loaded", detail=str(fault))
+    tell_faults(own.faults)
     machine = BehaviourMachine(ProjectRules(documents, own.isolated(), of_all), previews=True)
     return build_with(
         settings,

@@ -58,9 +58,13 @@ class DetectorFault:
     line: int | None
     problem: str
 
+    @property
+    def place(self) -> str:
+        """The file, with the line if it is known."""
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
     def __str__(self) -> str:
-        where = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{where}: {self.problem}"
+        return f"{self.place}: {self.problem}"
 
 
 @dataclass(frozen=True, slots=True)
