@@ -36,6 +36,7 @@ STATE_BYTES_MAX = 16_384
 FOUND_MAX = 20
 # Calls of on_time with no event in between: a day of one a minute.
 WAKES_MAX = 1_440
+DETAIL_LENGTH_MAX = 300
 
 FAILURES = Counter(
     "gosight_detector_failures_total",
@@ -56,6 +57,10 @@ class DetectorStateError(ValueError):
     """What a detector remembers cannot be kept; the text says why."""
 
 
+# Their texts are written in this program: bounds, and names of fields and types.
+_FOUND_HERE = (BadOutputError, DetectorStateError)
+
+
 class IsolatedState(msgspec.Struct, frozen=True, array_like=True):
     """What a session keeps of one detector; `data` is None once it was dropped."""
 
@@ -68,12 +73,16 @@ DROPPED = IsolatedState()
 
 
 def count_and_log(detector: str, error: BaseException) -> None:
-    """Count a failure, and write one line of it a minute and detector."""
+    """Count a failure, and write one line of it a minute and detector.
+
+    What is wrong is in it if it was found here; what a detector says itself may be a visitor's.
+    """
     FAILURES.labels(detector).inc()
     left_out = _said.admit(detector)
     if left_out is not None:
+        said = {"detail": str(error)[:DETAIL_LENGTH_MAX]} if type(error) in _FOUND_HERE else {}
         get_logger().warning(
-            "detector_failed", about=detector, failures_left_out=left_out, exc_info=error
+            "detector_failed", about=detector, failures_left_out=left_out, exc_info=error, **said
         )
 
 
@@ -180,7 +189,10 @@ class IsolatedDetector:
     def _kept(self, state: Any, woken_at_ms: int | None, wakes: int) -> IsolatedState | None:
         if state is None:
             return None
-        data = self._encode(state)
+        try:
+            data = self._encode(state)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+            raise DetectorStateError(f"the state cannot be stored: {error}") from None
         if len(data) > STATE_BYTES_MAX:
             raise DetectorStateError(f"the state is {len(data)} bytes; at most {STATE_BYTES_MAX}")
         if self._strict and self._decode(data) != state:

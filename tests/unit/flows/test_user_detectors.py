@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from flows.core.behaviour import BehaviourMachine, SessionState, decode_state, encode_state
 from flows.core.detectors.detector import Detector
@@ -417,6 +418,44 @@ def test_failures_are_counted_by_detector() -> None:
     for _ in range(3):
         count_and_log("noisy", ValueError("x"))
     assert counter._value.get() == 3
+
+
+class Unstorable(Counting):
+    """Remembers what cannot be stored."""
+
+    def on_event(self, state: Any, event: Any, now_ms: int) -> Any:
+        """An object."""
+        return object(), ()
+
+
+class TooDetailed(Counting):
+    """Finds more than an insight can hold."""
+
+    def found(self, event: Any) -> Any:
+        """Large details."""
+        return [Found(ID, 1, details={"a": "x" * 9_000})]
+
+
+@pytest.mark.parametrize(
+    ("cls", "detail"),
+    [
+        (TooDetailed, "Found: details is larger than 8192 bytes of JSON"),
+        (Unstorable, "the state cannot be stored: Encoding objects of type object is unsupported"),
+        (Raising, None),
+        (Panicking, None),
+    ],
+)
+def test_the_line_of_a_failure_says_what_is_wrong_and_nothing_of_visitors(
+    cls: type[Counting], detail: str | None
+) -> None:
+    """What was found here is told in words; what the detector says itself is left out."""
+    inner = cls()
+    inner.insight_type = f"failing_{cls.__name__.lower()}"  # Each may have one line a minute.
+    with structlog.testing.capture_logs() as lines:
+        run_session([IsolatedDetector(inner)], CLICKS)
+    (line,) = lines
+    assert (line["event"], line["about"]) == ("detector_failed", inner.insight_type)
+    assert line.get("detail") == detail
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, Panic])
