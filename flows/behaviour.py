@@ -52,6 +52,7 @@ from flows.core.suppression import without_suppressed_events
 from flows.counted_sessions import CountedSessions
 from flows.detection_file import load_detection_file
 from flows.each_sink import EachSink
+from flows.hanging_calls import HangWatch
 from flows.health import FlowHealth
 from flows.partition_runs import PartitionRuns, TakenItems
 from flows.project_rules import BESIDE, SECTION, ProjectRules
@@ -222,6 +223,10 @@ def build(
     own = load_user_detectors(settings.detectors_dir)
     tell_faults(own.faults)
     machine = BehaviourMachine(ProjectRules(documents, own.isolated(), of_all), previews=True)
+    if own.detectors:
+        watch = HangWatch()
+        watch.start()
+        health.watch_calls(watch.hanging)
     return build_with(
         settings,
         health,

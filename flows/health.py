@@ -1,8 +1,9 @@
 """What a flow process answers over HTTP: /health, /ready and /metrics.
 
 A flow that has stopped making progress is alive but not ready: its last completed block is old
-while records wait. Kafka is needed, and ClickHouse by flows that write to it; without PostgreSQL a
-flow goes on if it is alone, without Redis it writes no live figures.
+while records wait, or a detector of a user's own does not return, which is named. Kafka is needed,
+and ClickHouse by flows that write to it; without PostgreSQL a flow goes on if it is alone, without
+Redis it writes no live figures.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class FlowHealth:
         self._clock = clock
         self._started_at_s: float | None = None
         self._lag: LagMonitor | None = None
+        self._hanging: Callable[[], str | None] = lambda: None
         FLOW_READY.set_function(lambda: float(self.state()["status"] == "ready"))
 
     def watch_lag(self, monitor: LagMonitor) -> None:
@@ -59,6 +61,10 @@ class FlowHealth:
         if self._lag is not None:
             self._lag.close()
         self._lag = monitor
+
+    def watch_calls(self, hanging: Callable[[], str | None]) -> None:
+        """Ask this from now on what hangs, in words; None while nothing does."""
+        self._hanging = hanging
 
     def started(self) -> None:
         """The dataflow is about to run."""
@@ -74,7 +80,9 @@ class FlowHealth:
         writing_since = max(_values(WRITING_SINCE), default=0.0)
         is_stuck = writing_since > 0 and now_s - writing_since > STALLED_AFTER_S
         moved_at_s = max(committed_at, self._started_at_s or now_s)
-        is_stalled = is_stuck or (lag > 0 and now_s - moved_at_s > STALLED_AFTER_S)
+        hanging = self._hanging()
+        is_behind = lag > 0 and now_s - moved_at_s > STALLED_AFTER_S
+        is_stalled = is_stuck or is_behind or hanging is not None
         servers = self._probes.documents() if self._probes is not None else {}
         is_ready = (
             self._started_at_s is not None
@@ -86,6 +94,7 @@ class FlowHealth:
             "status": "ready" if is_ready else "not ready",
             "started": self._started_at_s is not None,
             "stalled": is_stalled,
+            "hanging": hanging,
             "partitions": partitions,
             "lag_records": lag,
             "lag_seconds": round(self._lag.lag_seconds(), 1) if self._lag is not None else 0.0,

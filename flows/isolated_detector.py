@@ -10,7 +10,8 @@ ones, with these guarantees:
 - A session comes to an end, however often the detector asks to be woken.
 
 It runs in the flow's own process: a call that never returns stops the flow, and memory that it
-takes is the flow's. Calls that are slow are counted, to be found before that.
+takes is the flow's. Calls that are slow are counted, to be found before that, and the one that runs
+is noted, to be told of when it hangs (`flows.hanging_calls`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import msgspec
@@ -28,6 +30,7 @@ from connectors.telemetry import get_logger
 from flows.core.found import BadOutputError, Found, checked_finding, fired
 from flows.core.insight import Finding, Verdict
 from flows.core.session_event import SessionEvent
+from flows.hanging_calls import RUNNING
 
 # A built-in detector takes some microseconds for an event.
 SLOW_CALL_S = 0.01
@@ -158,16 +161,20 @@ class IsolatedDetector:
         tell = getattr(self._inner, "provisional", None)
         if tell is None or state.data is None:
             return ()
+        RUNNING.now = (self.insight_type, self._clock_s(), get_ident())
         try:
             return [self._checked(found) for found in tell(self._decode(state.data))][:FOUND_MAX]
         except BaseException as error:
             self._failed(error)
             return ()
+        finally:
+            RUNNING.now = None
 
     def _step(
         self, call: Callable[[], Any], woken_at_ms: int | None, wakes: int
     ) -> tuple[IsolatedState | None, Sequence[Finding | Verdict]]:
         began_s = self._clock_s()
+        RUNNING.now = (self.insight_type, began_s, get_ident())
         try:
             step = call()
             if not isinstance(step, tuple) or len(step) != 2:
@@ -178,6 +185,7 @@ class IsolatedDetector:
             self._failed(error)
             return DROPPED, ()
         finally:
+            RUNNING.now = None
             if self._clock_s() - began_s > SLOW_CALL_S:
                 self._slow_calls.inc()
 
