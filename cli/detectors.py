@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cli.detector_tests import Tested
     from flows.user_detectors import DetectorFault
 
+# A case takes milliseconds; one of 10,000 events some seconds on a busy machine.
+CASE_S_MAX = 30.0
+
 app = typer.Typer(no_args_is_help=True, help="List detectors, and test your own.")
 Folder = Annotated[
     Path | None,
@@ -54,19 +57,35 @@ def list_command(folder: Folder = None, data: Data = DEFAULT_DATA, as_json: Json
 
 
 @app.command("test")
-def cases_command(folder: Folder = None, data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+def cases_command(
+    folder: Folder = None,
+    case_s_max: Annotated[
+        float, typer.Option("--case-seconds", min=0.1, help="How long one case may take.")
+    ] = CASE_S_MAX,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> None:
     """Run the cases (`NAME.cases.json`) of your detectors; exit code 1 if one does not hold.
 
     A case gives events, one a line, and says what is to be found. Detectors run as they do in the
     flow: what they raise fails the case, and their state is stored and read back at each event.
+    What they print goes to standard error.
     """
-    from cli.detector_tests import run_cases
+    from cli.detector_tests import Tested, run_cases
 
     with told_plainly():
         chosen = _folder(folder, data)
         if not chosen:
             fail("name a folder, or set DETECTORS_DIR")
-        tested, faults = run_cases(Path(chosen))
+        tested: list[Tested] = []
+        faults: list[DetectorFault] = []
+        for item in run_cases(Path(chosen), case_s_max):
+            if not isinstance(item, Tested):
+                faults.append(item)
+                continue
+            tested.append(item)
+            if not as_json:
+                _print_case(item)
     holds = not faults and all(not item.differences for item in tested)
     if as_json:
         cases = [_case_document(item) for item in tested]
@@ -74,7 +93,8 @@ def cases_command(folder: Folder = None, data: Data = DEFAULT_DATA, as_json: Jso
             {"ok": holds, "cases": cases, "faults": [_fault_document(fault) for fault in faults]}
         )
     else:
-        _print_cases(tested)
+        right = sum(not item.differences for item in tested)
+        RESULT.print(f"{right:,} of {len(tested):,} cases hold")
         _print_faults(faults)
     raise typer.Exit(0 if holds else 1)
 
@@ -98,15 +118,12 @@ def _case_document(item: Tested) -> dict[str, Any]:
     }
 
 
-def _print_cases(tested: list[Tested]) -> None:
-    for item in tested:
-        mark = "[bold red]differs[/]" if item.differences else "[green]holds[/]"
-        RESULT.print(f"{mark}  {item.detector}: ", end="")
-        RESULT.print(item.case, markup=False, soft_wrap=True)
-        for line in item.differences:
-            RESULT.print(f"    {line}", markup=False, soft_wrap=True)
-    right = sum(not item.differences for item in tested)
-    RESULT.print(f"{right:,} of {len(tested):,} cases hold")
+def _print_case(item: Tested) -> None:
+    mark = "[bold red]differs[/]" if item.differences else "[green]holds[/]"
+    RESULT.print(f"{mark}  {item.detector}: ", end="")
+    RESULT.print(item.case, markup=False, soft_wrap=True)
+    for line in item.differences:
+        RESULT.print(f"    {line}", markup=False, soft_wrap=True)
 
 
 def _print_faults(faults: list[DetectorFault]) -> None:

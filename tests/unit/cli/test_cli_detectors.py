@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,69 @@ def test_no_exception_of_a_detector_ends_the_command(folder: Path, raised: str, 
     found = call("test", str(folder), code=1)
     lines = [line for case in found["cases"] for line in case["differences"]]
     assert any("form_struggle.py:" in line and name in line for line in lines)
+
+
+def hang(folder: Path, text: str, number: int) -> int:
+    """Let the sample run this text on one page, as a case of that number; its line is returned."""
+    path = folder / "form_struggle.py"
+    place = "        count = state.count"
+    line = path.read_text().partition(place)[0].count("\n") + 2
+    change(path, place, f"        if event.page.path == '/hang':\n            {text}\n{place}")
+    path = folder / "form_struggle.cases.json"
+    document = json.loads(path.read_text())
+    case = {"name": "hangs", "given": ["0s form_error /hang"], "expected": []}
+    document["cases"].insert(number, case)
+    path.write_text(json.dumps(document))
+    return line
+
+
+@pytest.mark.parametrize(
+    ("call_text", "problem"),
+    [
+        ("while True: pass", "form_struggle.py:{line}: does not return"),
+        ("import re; re.match('(a+)+b', 'a' * 100)", "form_struggle.py:{line}: does not return"),
+        ("import os; os._exit(3)", "ended the process with exit code 3"),
+    ],
+)
+def test_a_case_that_hangs_or_ends_the_process_fails_alone(
+    folder: Path, call_text: str, problem: str
+) -> None:
+    """It is named with the line where it is, and the cases after it run."""
+    line = hang(folder, call_text, 0)
+    found = call("test", str(folder), "--case-seconds", "1", code=1)
+    first, *others = found["cases"]
+    assert (first["case"], first["ok"]) == ("hangs", False)
+    assert first["differences"][0].endswith(problem.format(line=line))
+    assert len(others) >= 5
+    assert all(case["ok"] for case in others)
+
+
+def test_a_folder_that_ends_the_process_is_a_fault(folder: Path) -> None:
+    """What cannot even be loaded is told as well."""
+    change(folder / "form_struggle.py", "import msgspec", "import os\n\nos._exit(4)")
+    found = call("test", str(folder), code=1)
+    assert found["cases"] == []
+    assert "exit code 4" in found["faults"][0]["problem"]
+
+
+def test_each_case_is_printed_when_it_has_run_and_ctrl_c_ends_the_command(folder: Path) -> None:
+    """Those before one that hangs are seen while it hangs."""
+    hang(folder, "while True: pass", 2)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "detectors", "test", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("holds")
+        assert process.stdout.readline().startswith("holds")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) != 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_wrong_files_are_told_beside_the_right_ones(folder: Path) -> None:
