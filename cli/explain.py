@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from cli.options import Data, Json, OnlyProject
 from cli.output import RESULT, fail, print_json, told_plainly
 
 if TYPE_CHECKING:
+    from cli.project_history import ProjectHistory
     from flows.core.explain import EventInBrief, ExplainedInsight, Explanation, ToldVerdict
 
 EVIDENCE_SHOWN_MAX = 12
@@ -47,15 +49,45 @@ def explain(
                 detectors = history.detectors(explain=True)
                 found = explain_session(detectors, events, history.project_id, session_id)
                 if event:
-                    found = explain_one(found, event, events)
+                    try:
+                        found = explain_one(found, event, events)
+                    except UnknownEventError:
+                        stored_type = _stored_type(history, session_id, event)
+                        names = {detector.insight_type for detector in detectors}
+                        known = what_it_is(stored_type, names)
+                        fail(f"{event} is no event of the session, {known}")
         except NotFoundError as error:
             fail(str(error))
-        except UnknownEventError:
-            fail(f"{event} is no event of the session, nor an insight that its events make")
     if as_json:
         print_json(found)
     else:
         _print(found)
+
+
+def _stored_type(history: ProjectHistory, session_id: str, insight_id: str) -> str | None:
+    """The detector whose insight of this id is stored for the session."""
+    from connectors.stored_results import insight_rows
+
+    stored = insight_rows(history.client, history.project_id, [session_id])
+    types = {row["insight_id"]: row["insight_type"] for row in stored.get(session_id, ())}
+    return types.get(insight_id.lower())
+
+
+def what_it_is(stored_type: str | None, running: Collection[str]) -> str:
+    """What an id is that neither an event has nor an insight that the `running` detectors make.
+
+    `stored_type` is the name of the detector whose insight is stored under it; None: there is none.
+    """
+    from flows.user_detectors import TAKEN_NAMES
+
+    if stored_type is None:
+        return "nor an insight that its events make"
+    made = f"but a stored insight, made by {stored_type}"
+    if stored_type in running:
+        return f"{made}, whose rules of now do not make it"
+    if stored_type in TAKEN_NAMES:
+        return f"{made}, which is switched off now"
+    return f"{made}, which is not loaded here: set DETECTORS_DIR"
 
 
 def _print(found: Explanation) -> None:

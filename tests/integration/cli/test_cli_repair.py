@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from cli.project_store import connect as connect_projects
 from connectors.clickhouse import insert_arrow
 from flows.core.insight import Insight
@@ -120,6 +122,12 @@ def test_a_detector_of_ones_own_is_explained_and_repaired(store: Store) -> None:
         ("form_struggle", "medium", "1")
     ]
     assert store.run("sessions", "repair", *PERIOD)["repaired"] == 0
+    (insight,) = told["insights"]
+    store.urls["DETECTORS_DIR"] = ""
+    result = CliRunner().invoke(app, ["explain", "refused", insight["insight_id"]], env=store.urls)
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert "made by form_struggle, which is not loaded here: set DETECTORS_DIR" in said
 
 
 def test_repair_leaves_a_session_alone_that_may_go_on(store: Store) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from cli.default_project import default_settings
 from cli.dlq_work import BadMomentError, since_ms
+from cli.explain import what_it_is
 from cli.folders import ENVIRONMENT_FILE
 from cli.load import EVENTS_MAX, LoadPlan, LoadResult, make_bodies
 from cli.output import cell_text
@@ -155,3 +156,19 @@ def test_percentiles_are_of_the_answers() -> None:
 def test_cells_read_well(cell: object, text: str) -> None:
     """Numbers have separators, truths are words, lists are joined."""
     assert cell_text(cell) == text
+
+
+@pytest.mark.parametrize(
+    ("stored_type", "said"),
+    [
+        (None, "nor an insight that its events make"),
+        ("form_struggle", "made by form_struggle, which is not loaded here: set DETECTORS_DIR"),
+        ("dead_click", "made by dead_click, which is switched off now"),
+        ("rage_click", "made by rage_click, whose rules of now do not make it"),
+    ],
+)
+def test_a_stored_insight_that_is_not_made_now_is_told_with_its_reason(
+    stored_type: str | None, said: str
+) -> None:
+    """Who made it, and what keeps it from being made here."""
+    assert what_it_is(stored_type, {"rage_click", "u_turn"}).endswith(said)
