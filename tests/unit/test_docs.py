@@ -25,13 +25,19 @@ from api.errors import STATUS, ErrorCode
 from api.goals.routes import GOAL_ROUTES
 from api.parameters import EventsParameters, PeriodParameters
 from api.routes import ROUTES, Route
+from cli.default_project import NAME
 from cli.main import app
+from flows.core.found import DETAILS_BYTES_MAX, DETAILS_MAX
+from flows.core.insight import RELATED_MAX
+from flows.core.session_bodies import BODY_KINDS
+from flows.isolated_detector import FOUND_MAX, STATE_BYTES_MAX, WAKES_MAX
 from ingest_gateway.decode import DecodeLimits, decode
 from ingest_gateway.errors import ErrorKind
 from ingest_gateway.judge import Project, judge
 from ingest_gateway.metrics import GatewayMetrics
 from ingest_gateway.request import BodyForm
 from schemas.records import ProjectKey, ProjectSettings
+from schemas.slugs import slug_of
 from schemas.topics import DAY_MS, TOPICS, Topic
 from schemas.v1.events_pb2 import EventType
 
@@ -385,3 +391,22 @@ def test_notes_have_a_kind() -> None:
         assert path.name == "README.md" or re.fullmatch(
             r"[a-z0-9-]+\.(feature|fix|perf|breaking|security)\.md", path.name
         ), path.name
+
+
+def test_what_a_detector_is_given_and_may_give_is_documented() -> None:
+    """The types with a body, and the bounds of what is found."""
+    text = TEXTS["docs/backtesting.md"]
+    told = text.partition("- `event.body` is there for these types:")[2].partition(".")[0]
+    assert set(_SPAN.findall(told)) == set(BODY_KINDS)
+    plain = " ".join(text.split())
+    assert f"One call gives at most {FOUND_MAX}: more is a failure" in plain
+    assert f"`related_event_ids` the first {RELATED_MAX} are kept" in plain
+    assert f"at most {DETAILS_MAX} fields and {DETAILS_BYTES_MAX // 1024} KiB" in plain
+    assert f"of at most {STATE_BYTES_MAX // 1024} KiB" in plain
+    assert f"after {WAKES_MAX:,} times" in plain
+
+
+def test_examples_name_the_project_that_there_is_at_first() -> None:
+    """Those about stored sessions are for the project of `gosight up` and of the demo."""
+    projects = re.findall(r"--project (\S+)", TEXTS["docs/backtesting.md"])
+    assert set(projects) == {slug_of(NAME)}
