@@ -223,11 +223,7 @@ def build(
     own = load_user_detectors(settings.detectors_dir)
     tell_faults(own.faults)
     machine = BehaviourMachine(ProjectRules(documents, own.isolated(), of_all), previews=True)
-    if own.detectors:
-        watch = HangWatch()
-        watch.start()
-        health.watch_calls(watch.hanging)
-    return build_with(
+    runnable = build_with(
         settings,
         health,
         is_stopping,
@@ -235,6 +231,11 @@ def build(
         session_items(reader, int(settings.clock_ahead_seconds_max * 1000), erased=erased.known),
         record_of,
     )
+    if own.detectors:
+        watch = HangWatch()
+        watch.start()
+        health.watch_calls(watch.hanging)
+    return runnable
 
 
 def flow() -> Dataflow:
