@@ -64,8 +64,11 @@ def clean_value(value: Any, depth: int = DEPTH_MAX) -> Any:
     return clean_text(str(value))
 
 
-def exception_text(error: BaseException) -> str:
-    """Where it happened and what kind it is, for it and for what caused it, oldest first."""
+def exception_text(error: BaseException, *, is_ours: bool = True) -> str:
+    """Where it happened and what kind it is, for it and for what caused it, oldest first.
+
+    What it says is left out unless `is_ours`: raised by this program or its libraries.
+    """
     parts: list[str] = []
     seen: set[int] = set()
     current: BaseException | None = error
@@ -73,7 +76,7 @@ def exception_text(error: BaseException) -> str:
         seen.add(id(current))
         frames = traceback.extract_tb(current.__traceback__)
         lines = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-30:]]
-        parts.append("\n".join([*lines, exception_name(current)]))
+        parts.append("\n".join([*lines, exception_name(current, is_ours=is_ours)]))
         current = current.__cause__ or (
             None if current.__suppress_context__ else current.__context__
         )
@@ -81,12 +84,13 @@ def exception_text(error: BaseException) -> str:
     return text[-TRACE_CHARACTERS_MAX:]
 
 
-def exception_name(error: BaseException) -> str:
-    """Its type, and what it says if that cannot be data of a client."""
+def exception_name(error: BaseException, *, is_ours: bool = True) -> str:
+    """Its type, and what it says if that cannot be data of a client; never unless `is_ours`."""
     kind = type(error)
     name = (
         kind.__qualname__
         if kind.__module__ == "builtins"
         else f"{kind.__module__}.{kind.__qualname__}"
     )
-    return f"{name}: {clean_text(str(error), 300)}" if isinstance(error, _SPEAKING) else name
+    speaks = is_ours and isinstance(error, _SPEAKING)
+    return f"{name}: {clean_text(str(error), 300)}" if speaks else name

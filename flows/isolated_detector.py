@@ -26,6 +26,7 @@ import msgspec
 from prometheus_client import Counter
 
 from connectors.log_limit import LineLimiter
+from connectors.log_text import exception_name, exception_text
 from connectors.telemetry import get_logger
 from flows.core.found import BadOutputError, Found, checked_finding, fired
 from flows.core.insight import Finding, Verdict
@@ -85,7 +86,12 @@ def count_and_log(detector: str, error: BaseException) -> None:
     if left_out is not None:
         said = {"detail": str(error)[:DETAIL_LENGTH_MAX]} if type(error) in _FOUND_HERE else {}
         get_logger().warning(
-            "detector_failed", about=detector, failures_left_out=left_out, exc_info=error, **said
+            "detector_failed",
+            about=detector,
+            failures_left_out=left_out,
+            exception=exception_name(error, is_ours=False),
+            stack=exception_text(error, is_ours=False),
+            **said,
         )
 
 

@@ -214,7 +214,15 @@ class Leaving(Counting):
 
     def found(self, event: Any) -> Any:
         """Leave."""
-        raise SystemExit(1)
+        raise SystemExit("a value of a visitor")
+
+
+class Opening(Counting):
+    """Looks for a file that is not there."""
+
+    def found(self, event: Any) -> Any:
+        """Open it."""
+        return Path("/a value of a visitor").read_text()
 
 
 class Panic(BaseException):
@@ -443,6 +451,8 @@ class TooDetailed(Counting):
         (Unstorable, "the state cannot be stored: Encoding objects of type object is unsupported"),
         (Raising, None),
         (Panicking, None),
+        (Leaving, None),
+        (Opening, None),
     ],
 )
 def test_the_line_of_a_failure_says_what_is_wrong_and_nothing_of_visitors(
@@ -456,6 +466,8 @@ def test_the_line_of_a_failure_says_what_is_wrong_and_nothing_of_visitors(
     (line,) = lines
     assert (line["event"], line["about"]) == ("detector_failed", inner.insight_type)
     assert line.get("detail") == detail
+    assert "a value of a visitor" not in str(line)
+    assert "test_user_detectors.py" in line["stack"] or detail is not None
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, Panic])
