@@ -10,15 +10,17 @@ from api.bodies import Body
 from api.parameters import PER_PAGE_DEFAULT, PeriodParameters
 from api.reads.asking import Answer
 from api.reads.session_models import ROWS_BY_PAGE_MAX, Order, PerPage, Text
+from schemas.detector_names import NAME, NAME_LENGTH_MAX
 
-InsightType = Literal[
-    "rage_click", "dead_click", "error_click", "thrashed_cursor", "u_turn", "slow_page"
+# A built-in detector's name, or that of a user's own.
+InsightType = Annotated[
+    str, Field(min_length=1, max_length=NAME_LENGTH_MAX, pattern=f"^{NAME.pattern}$")
 ]
 ErrorStatus = Literal["open", "resolved", "ignored"]
 
 
 class InsightsParameters(PeriodParameters):
-    """GET insights: `path` may end in *; `top` is how many hot spots."""
+    """GET insights: `type` is a detector's name, `path` may end in *; `top` hot spots are told."""
 
     type: InsightType | None = None
     path: Text | None = None
@@ -49,7 +51,7 @@ class ErrorChange(Body):
 
 
 class InsightCounts(Answer):
-    """How many insights of each type."""
+    """How many insights of each type; `other`: those of detectors of one's own, by name."""
 
     rage_clicks: int
     dead_clicks: int
@@ -57,6 +59,7 @@ class InsightCounts(Answer):
     thrashed_cursors: int
     u_turns: int
     slow_pages: int
+    other: dict[str, int]
 
 
 class InsightInList(Answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -57,12 +58,20 @@ async def insights(request: web.Request) -> web.Response:
     by_type = {row["type"]: row["insights"] for row in counted}
     return data_answer(
         {
-            "summary": {name: by_type.get(kind, 0) for kind, name in COUNTED.items()},
+            "summary": counts(by_type),
             "insights": [_insight(row) for row in page],
             "hotspots": [dict(row) for row in spots],
         },
         {"per_page": given.per_page, "next_cursor": following},
     )
+
+
+def counts(by_type: Mapping[str, int]) -> dict[str, Any]:
+    """See `InsightCounts`: the built-in types, if only to say 0, and the others that there are."""
+    return {
+        **{name: by_type.get(kind, 0) for kind, name in COUNTED.items()},
+        "other": {kind: found for kind, found in by_type.items() if kind not in COUNTED},
+    }
 
 
 def _insight(row: Row) -> dict[str, Any]:

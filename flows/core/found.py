@@ -7,17 +7,16 @@ that no detector can speak in the name of another.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from flows.core.insight import RELATED_MAX, Finding, Verdict
+from schemas.detector_names import NAME as NAME
+from schemas.detector_names import NAME_LENGTH_MAX as NAME_LENGTH_MAX
 from schemas.identifiers import is_canonical_uuid
 
-NAME_LENGTH_MAX = 40
-NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 VERSION_MAX = 1_000_000
 SEVERITIES = ("low", "medium", "high")
 # Source: those of the built-in detectors' details, with room: the largest has nine fields.

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pyarrow as pa
 import pytest
 
 from api.reads.insights import COUNTED
 from connectors.clickhouse import connect, insert_arrow
+from flows.core.result_columns import insight_table
 from schemas.fingerprint import error_fingerprint
 from tests.integration.api.conftest import SceneShop
 from tests.integration.api.reading import Reader
@@ -56,7 +58,8 @@ async def test_types_and_paths_filter_list_summary_and_hot_spots(reader: Reader,
     assert len(found) == len(stored)
     data = await reader.get("insights", **reader.ever(), type=kind)
     assert data["summary"] == {
-        name: len(stored) if name == COUNTED[kind] else 0 for name in COUNTED.values()
+        **{name: len(stored) if name == COUNTED[kind] else 0 for name in COUNTED.values()},
+        "other": {},
     }
     for path in {one.path for one in stored}:
         data = await reader.get("insights", **reader.ever(), type=kind, path=path, per_page=100)
@@ -67,6 +70,55 @@ async def test_types_and_paths_filter_list_summary_and_hot_spots(reader: Reader,
         assert {spot["path"] for spot in data["hotspots"]} <= {path}
     below = await reader.get("insights", **reader.ever(), type=kind, path="/c*")
     assert below["summary"][COUNTED[kind]] == sum(one.path.startswith("/c") for one in stored)
+
+
+async def test_what_a_detector_of_ones_own_found_is_asked_for_by_its_name(
+    reader: Reader, scene_shop: SceneShop
+) -> None:
+    """List, summary and export have it, alone if its type is asked for; others leave it out."""
+    project, key = scene_shop.other_project, scene_shop.other_key
+    sample = next(one for one in reader.scenes.insights if one.insight_type == "dead_click")
+    stored = [
+        msgspec.structs.replace(
+            sample, insight_id=str(uuid4()), project_id=project, insight_type=kind
+        )
+        for kind in ("fine", "form_struggle", "form_struggle", "dead_click")
+    ]
+    client = connect(scene_shop.databases.clickhouse_url)
+    insert_arrow(client, "insights", insight_table(stored), f"own-{project}")
+    client.close()
+
+    async def summary_and_types(**query: str) -> tuple[dict[str, Any], list[str]]:
+        status, document = await reader.ask(
+            "insights", {**reader.ever(), **query}, key=key, project=project
+        )
+        assert status == 200, document
+        data = document["data"]
+        return data["summary"], sorted(one["type"] for one in data["insights"])
+
+    summary, types = await summary_and_types()
+    assert types == ["dead_click", "fine", "form_struggle", "form_struggle"]
+    assert summary["dead_clicks"] == 1
+    assert summary["other"] == {"fine": 1, "form_struggle": 2}
+    summary, types = await summary_and_types(type="form_struggle")
+    assert (types, summary["other"]) == (["form_struggle"] * 2, {"form_struggle": 2})
+    assert (await summary_and_types(type="dead_click"))[0]["other"] == {}
+    assert (await summary_and_types(type="never_heard_of"))[1] == []
+    async with reader.client.get(
+        f"/api/v1/projects/{project}/export/insights",
+        params={**reader.ever(), "type": "fine", "format": "ndjson"},
+        headers={"X-GoSight-Key": key},
+    ) as answer:
+        lines = (await answer.text()).splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["fine"]
+
+
+@pytest.mark.parametrize("kind", ["", "Fine", "fine one", "_fine", "9fine", "fine_", "f" * 41])
+async def test_what_no_detector_can_be_called_is_refused(reader: Reader, kind: str) -> None:
+    """400 that names the parameter, by the list and by the export."""
+    for path in ("insights", "export/insights"):
+        status, document = await reader.ask(path, {**reader.ever(), "type": kind})
+        assert (status, list(document["error"]["details"])) == (400, ["type"])
 
 
 async def test_hot_spots_rank_the_worst_element_first(reader: Reader) -> None:
