@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from connectors.errors import ConnectorError
 
@@ -65,7 +66,8 @@ def print_result(document: Mapping[str, Any], as_json: bool, text: str) -> None:
 
 def fail(message: str) -> NoReturn:
     """Tell what went wrong and end with exit code 1."""
-    PEOPLE.print(f"[bold red]error:[/] {message}", soft_wrap=True)
+    # What somebody typed is in it, and is text, whatever brackets it has.
+    PEOPLE.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     raise typer.Exit(1)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from cli.project_store import Project
 
 
+NAME_CHARS_MAX = 255  # As in the API.
+
+
 class Role(StrEnum):
     """What an account may do in a project."""
 
@@ -51,7 +54,7 @@ def create(
     from cli.project_store import connect, create_key, create_project
     from cli.settings import load_settings
 
-    document = _settings_document(settings)
+    name, document = _project_name(name), _settings_document(settings)
     with (
         told_plainly(),
         connect(load_settings(data).database_url) as connection,
@@ -135,8 +138,22 @@ def project_document(project: Project) -> dict[str, Any]:
     }
 
 
+def _project_name(text: str) -> str:
+    """As the API takes it: a line that says something."""
+    name = text.strip()
+    if not 0 < len(name) <= NAME_CHARS_MAX or not name.isprintable():
+        fail(f"a project's name is one line of 1 to {NAME_CHARS_MAX} characters")
+    return name
+
+
 def _settings_document(text: str) -> dict[str, Any]:
+    from schemas.project_settings import settings_problems
+
     try:
-        return msgspec.json.decode(text.encode(), type=dict[str, Any])
+        document = msgspec.json.decode(text.encode(errors="replace"), type=dict[str, Any])
     except msgspec.DecodeError as error:
         fail(f"--settings is not a JSON object: {error}")
+    problems = settings_problems(document)
+    if problems:
+        fail(f"--settings: {'; '.join(problems)}")
+    return document

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from schemas.detection_settings import parse_detection
 from schemas.patterns import CUSTOM_PATTERNS_MAX, PatternError, compile_custom
 from schemas.privacy import IP_METHODS
@@ -82,6 +84,7 @@ OTHER_SECTIONS = frozenset(
     {"insights", "replayOptions", "maxReplayDuration", "timezone", "currency", "notify"}
 )
 SECTIONS = frozenset({"events", "privacy", "sampling", "replay", "retention"}) | OTHER_SECTIONS
+DOCUMENT_BYTES_MAX = 64 * 1024
 LIST_ITEMS_MAX = 200
 SECONDS_MAX = 3_600
 
@@ -126,6 +129,8 @@ def settings_problems(document: Mapping[str, Any]) -> list[str]:
     More than `parse_settings` refuses: what a document already says about detectors or money must
     not stop the gateway, which does not need it (`schemas.detection_settings`).
     """
+    if len(msgspec.json.encode(document)) > DOCUMENT_BYTES_MAX:
+        return [f"settings: must not be over {DOCUMENT_BYTES_MAX} bytes"]
     problems: Problems = []
     try:
         parse_settings(document)

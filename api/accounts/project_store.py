@@ -20,7 +20,6 @@ from schemas.slugs import free_slug, slug_of
 
 PROJECTS_MAX = 200  # That one account is owner of.
 KEYS_MAX = 100  # Active ones of one project.
-SETTINGS_BYTES_MAX = 64 * 1024
 # At once, for each event a second: what a page sends on leaving comes in one go.
 BURST_PER_RATE = 5
 
@@ -189,10 +188,7 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
-    if len(msgspec.json.encode(settings)) > SETTINGS_BYTES_MAX:
-        problems = [f"settings: must not be over {SETTINGS_BYTES_MAX} bytes"]
-    else:
-        problems = settings_problems(settings)
+    problems = settings_problems(settings)
     if problems:
         faults = dict(problem.split(": ", 1) for problem in problems)
         raise ApiError(ErrorCode.VALIDATION_ERROR, "the settings are invalid", faults)

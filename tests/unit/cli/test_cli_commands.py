@@ -137,3 +137,28 @@ def test_settings_of_a_project_must_be_an_object() -> None:
     result = runner.invoke(app, ["projects", "create", "x", "--settings", "[1]"], env=NOWHERE)
     assert result.exit_code == 1
     assert "--settings" in result.output
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ('{"insights":{"rage_click":{"min_clicks":1}}}', "insights.rage_click.min_clicks: must be"),
+        ('{"insights":{"rage_clicks":{}},"currency":7}', "insights.rage_clicks: unknown key; curr"),
+        ('{"event":{}}', "event: unknown key"),
+        ('{"[/x]":{}}', "[/x]: unknown key"),
+        ('{"notify":"' + "x" * 65_536 + '"}', "settings: must not be over 65536 bytes"),
+    ],
+)
+def test_settings_of_a_project_are_checked_as_the_api_checks_them(document: str, told: str) -> None:
+    """What may not be saved over HTTP is refused before anything is written, all of it named."""
+    result = runner.invoke(app, ["projects", "create", "x", "--settings", document], env=NOWHERE)
+    assert result.exit_code == 1
+    assert told in result.output
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 256, "two\nlines"])
+def test_a_project_has_a_name(name: str) -> None:
+    """An empty name, or one that is no line, is refused before anything is written."""
+    result = runner.invoke(app, ["projects", "create", name], env=NOWHERE)
+    assert result.exit_code == 1
+    assert "a project's name is one line of 1 to 255 characters" in result.output
