@@ -11,7 +11,7 @@ from api.answers import data_answer, time_text
 from api.cursor import Cursor, decode_cursor
 from api.parameters import EventsParameters
 from api.project_queries import bounds
-from api.reads.asking import ask_period
+from api.reads.asking import ask_period, session_filter
 from api.reads.user_rows import user_filter
 from api.services import Row
 
@@ -32,7 +32,7 @@ async def events(request: web.Request) -> web.Response:
         {
             **bounds(asked.period),
             "event_type": parameters.event_type or "",
-            "session_id": str(parameters.session_id or ""),
+            "session_id": session_filter(parameters.session_id, asked.caller.project_id),
             **await user_filter(asked, parameters.user_id),
             "path": parameters.path or "",
             "cursor_ms": cursor.place if cursor else 0,

@@ -140,7 +140,8 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 def _path_parameters(path: str) -> Iterator[Document]:
     for name in _PLACEHOLDER.findall(path):
         schema: Document = {"type": "string"}
-        if name.endswith("_id"):
+        # A session's id is whatever its sender chose.
+        if name.endswith("_id") and name != "session_id":
             schema["format"] = "uuid"
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 

@@ -7,7 +7,6 @@ An unknown name, a repeated one or a bad value is refused with all faults at onc
 from __future__ import annotations
 
 from typing import Annotated, TypeVar
-from uuid import UUID
 
 from multidict import MultiMapping
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
@@ -47,7 +46,7 @@ class EventsParameters(PeriodParameters):
     """GET events: filters, and where the page starts."""
 
     event_type: _Text | None = None
-    session_id: UUID | None = None
+    session_id: _Text | None = None
     user_id: _Text | None = None
     path: _Text | None = None
     cursor: _Text | None = None

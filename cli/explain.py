@@ -20,9 +20,13 @@ _STYLES = {"fired": "bold green", "part": "green", "suppressed": "yellow"}
 
 
 def explain(
-    session: Annotated[str, typer.Argument(help="Id of the session.")],
+    session: Annotated[str, typer.Argument(help="Id of the session, stored or as it was sent.")],
     event: Annotated[
-        str, typer.Argument(help="Id of one event, or of an insight; else all clicks.")
+        str,
+        typer.Argument(
+            help="Id of one event, or of an insight; else all clicks. An event's id as it was sent "
+            "is known only with its session's as it was sent."
+        ),
     ] = "",
     project: OnlyProject = "",
     data: Data = DEFAULT_DATA,
@@ -37,7 +41,7 @@ def explain(
     from cli.project_store import NotFoundError
     from flows.core.explain import UnknownEventError, explain_one, explain_session
     from flows.history import read_session
-    from schemas.identifiers import session_uuid
+    from schemas.identifiers import event_uuid, session_uuid
 
     with told_plainly():
         try:
@@ -49,8 +53,10 @@ def explain(
                 detectors = history.detectors(explain=True)
                 found = explain_session(detectors, events, history.project_id, session_id)
                 if event:
+                    # An event's id is made with its session's as the sender wrote it.
+                    event_id = event_uuid(history.project_id, session, event)
                     try:
-                        found = explain_one(found, event, events)
+                        found = explain_one(found, event_id, events)
                     except UnknownEventError:
                         stored_type = _stored_type(history, session_id, event)
                         names = {detector.insight_type for detector in detectors}

@@ -23,6 +23,9 @@ from api.project_queries import ProjectQueries
 from api.reads.stores import ReadStores
 from api.services import SERVICES, Services
 from connectors.errors import RetryableError
+from schemas.identifiers import session_uuid
+
+SESSION_CHARS_MAX = 1_024
 
 ParametersT = TypeVar("ParametersT", bound=NoParameters)
 PeriodParametersT = TypeVar("PeriodParametersT", bound=PeriodParameters)
@@ -109,6 +112,23 @@ def id_of_path(request: web.Request, name: str, what: str) -> str:
         return str(UUID(request.match_info[name]))
     except ValueError:
         raise not_found(what) from None
+
+
+def session_of_path(request: web.Request) -> tuple[str, str]:
+    """A session's id as it was asked for, and as it is stored: whoever sent it chose the first.
+
+    Raises:
+        ApiError: NOT_FOUND; no session has an id that long.
+    """
+    text = request.match_info["session_id"]
+    if len(text) > SESSION_CHARS_MAX:
+        raise not_found("session")
+    return text, session_uuid(request[CALLER].project_id, text)
+
+
+def session_filter(text: str | None, project_id: str) -> str:
+    """A session to filter by, as it is stored; empty if none was given."""
+    return session_uuid(project_id, text) if text else ""
 
 
 def not_found(what: str) -> ApiError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Literal
-from uuid import UUID
 
 from api.parameters import PeriodParameters
 from api.reads.insight_models import InsightType
@@ -22,7 +21,7 @@ class EventsExport(PeriodParameters):
     """GET export of events."""
 
     event_type: Text | None = None
-    session_id: UUID | None = None
+    session_id: Text | None = None
     user_id: Text | None = None
     path: Text | None = None
     format: Format = "csv"

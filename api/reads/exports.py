@@ -19,7 +19,7 @@ from aiohttp import web
 
 from api.answers import time_text
 from api.project_queries import ProjectQueries, bounds
-from api.reads.asking import ask_period, optional
+from api.reads.asking import ask_period, optional, session_filter
 from api.reads.export_models import EventsExport, InsightsExport, SessionsExport
 from api.reads.session_rows import AT_FIRST, after_row, session_rows
 from api.reads.sessions import session_filters
@@ -59,10 +59,11 @@ async def sessions(request: web.Request) -> web.StreamResponse:
 async def events(request: web.Request) -> web.StreamResponse:
     """Events that pass the filters, which are those of the list."""
     asked = ask_period(request, EventsExport)
-    names = ("event_type", "session_id", "path")
+    names = ("event_type", "path")
     chosen = {
         **bounds(asked.period),
         **{name: optional(getattr(asked.parameters, name)) for name in names},
+        "session_id": session_filter(asked.parameters.session_id, asked.caller.project_id),
         **await user_filter(asked, asked.parameters.user_id),
     }
 

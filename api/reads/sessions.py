@@ -14,7 +14,7 @@ from api.cursor import ANY_PLACE, Cursor, decode_cursor
 from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters
 from api.project_queries import ProjectQueries, bounds
-from api.reads.asking import AskedPeriod, ask, ask_period, id_of_path, not_found, optional
+from api.reads.asking import AskedPeriod, ask, ask_period, not_found, optional, session_of_path
 from api.reads.session_models import (
     ROWS_BY_PAGE_MAX,
     SECONDS_MAX,
@@ -246,7 +246,7 @@ async def session_row(request: web.Request, queries: ProjectQueries) -> Row:
     Raises:
         ApiError: NOT_FOUND, also for a session of another project.
     """
-    session_id = id_of_path(request, "session_id", "session")
+    _, session_id = session_of_path(request)
     rows = await queries.rows("session_row", {"session_id": session_id})
     if not rows:
         raise not_found("session")

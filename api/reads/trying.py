@@ -17,13 +17,14 @@ from api.bodies import read_body
 from api.erasures.handlers import visitor_job
 from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters
-from api.reads.asking import ask, id_of_path, not_found
+from api.reads.asking import ask, id_of_path, not_found, session_of_path
 from api.reads.commands import Commands, CommandTooLongError, Said
 from api.reads.jobs import JobFailedError, Progress
 from api.reads.session_models import ExplainParameters
 from api.reads.sessions import session_row
 from api.reads.trying_models import BacktestBody
 from connectors.errors import RetryableError
+from schemas.identifiers import event_uuid
 
 EXPLAIN_TIMEOUT_S = 30.0
 BACKTEST_TIMEOUT_S = 3_600.0
@@ -34,12 +35,17 @@ _UNKNOWN_EVENT = "is no event of the session"
 
 
 async def explain(request: web.Request) -> web.Response:
-    """A session's clicks, or one event or insight of it, with every verdict."""
+    """A session's clicks, or one event or insight of it, with every verdict.
+
+    An id of an event that is no UUID is known with the session's id as it was sent, too.
+    """
     asked = ask(request, ExplainParameters)
     session_id = (await session_row(request, asked.queries))["id"]
     arguments = ["explain", "--json", "--project", asked.caller.project_id, "--", session_id]
     if asked.parameters.event is not None:
-        arguments.append(asked.parameters.event)
+        # An event's id is made with its session's as the sender wrote it.
+        session_text, _ = session_of_path(request)
+        arguments.append(event_uuid(asked.caller.project_id, session_text, asked.parameters.event))
     try:
         said = await asked.stores.commands.run(arguments, EXPLAIN_TIMEOUT_S)
     except CommandTooLongError as error:

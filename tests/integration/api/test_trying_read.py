@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import msgspec
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from connectors.clickhouse import connect, insert_arrow
+from flows.core.result_columns import session_table
+from schemas.identifiers import event_uuid, session_uuid
 from tests.integration.api.conftest import SceneShop
 from tests.integration.api.reading import Reader
 
@@ -54,6 +60,56 @@ async def test_what_cannot_be_explained_is_not_found(reader: Reader, scene_shop:
         f"sessions/{session}/explain", key=scene_shop.other_key, project=scene_shop.other_project
     )
     assert status == 404
+
+
+async def test_a_session_is_found_by_the_id_that_its_sender_chose(
+    reader: Reader, scene_shop: SceneShop
+) -> None:
+    """As by its UUID, in every call about it; an event is explained by its own words, too."""
+    project, template = scene_shop.other_project, reader.scenes.sessions[0]
+    session_id = session_uuid(project, "visit-42")
+    event_id = event_uuid(project, "visit-42", "c0")
+    row = msgspec.structs.replace(template, project_id=project, session_id=session_id)
+    click = {
+        "event_id": event_id,
+        "project_id": project,
+        "session_id": session_id,
+        "event_type": "click",
+        "timestamp": datetime.fromtimestamp(row.started_at_ms / 1000, UTC),
+        "received_at": datetime.fromtimestamp(row.started_at_ms / 1000, UTC),
+        "path": "/cart",
+        "payload": '{"button":0}',
+    }
+    client = connect(scene_shop.databases.clickhouse_url)
+    insert_arrow(client, "sessions", session_table([row]), f"visit-{project}")
+    insert_arrow(client, "events", pa.Table.from_pylist([click]), f"visit-{project}")
+    client.close()
+
+    async def data(path: str, **query: str) -> Any:
+        status, document = await reader.ask(path, query, key=scene_shop.other_key, project=project)
+        return document["data"] if status == 200 else status
+
+    for rest in ("", "/events", "/journey", "/experience", "/explain"):
+        found = await data(f"sessions/visit-42{rest}")
+        assert found == await data(f"sessions/{session_id}{rest}")
+        assert found == await data(f"sessions/{session_id.upper()}{rest}")
+        assert await data(f"sessions/visit-43{rest}") == 404
+    listed = await data("events", **reader.ever(), session_id="visit-42")
+    assert [one["event_id"] for one in listed] == [event_id]
+    assert await data("events", **reader.ever(), session_id="visit-43") == []
+    told = await data("sessions/visit-42/explain", event="c0")
+    assert [one["event"]["event_id"] for one in told["events"]] == [event_id]
+    assert told == await data(f"sessions/{session_id}/explain", event=event_id)
+    # Without the session's words the event's cannot be known.
+    assert await data(f"sessions/{session_id}/explain", event="c0") == 404
+    assert await data(f"sessions/{'x' * 1_025}") == 404
+    async with reader.client.get(
+        f"/api/v1/projects/{project}/export/events",
+        params={**reader.ever(), "session_id": "visit-42", "format": "ndjson"},
+        headers={"X-GoSight-Key": scene_shop.other_key},
+    ) as answer:
+        lines = (await answer.text()).splitlines()
+    assert [json.loads(line)["event_id"] for line in lines] == [event_id]
 
 
 async def finished(reader: Reader, key: str, job_id: str) -> dict[str, Any]:

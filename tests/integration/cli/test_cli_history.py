@@ -114,6 +114,8 @@ def test_explain_tells_why_a_burst_of_four_did_not_fire(store: Store) -> None:
     assert len(one["events"]) == 5
     click = store.run("explain", "five", insight["anchor_event_id"])
     assert [told["event"]["event_id"] for told in click["events"]] == [insight["anchor_event_id"]]
+    assert store.run("explain", "five", "five-click-0") == click
+    assert store.run("explain", store.id_of("five").upper(), insight["anchor_event_id"]) == click
     text = store.said("explain", "four")
     assert "rage_click: not fired (too few clicks)" in text
     assert "clicks: 4 (limit 5)" in text
