@@ -13,17 +13,14 @@ from typing import Any
 import msgspec
 
 from flows.core.detectors.exclusions import exclusions_for
+from schemas.detection_changes import CHANGES_MAX, ChangeError, changed_section
 from schemas.detection_settings import (
     DEFAULTS,
     PRESETS,
-    TOP_KEYS,
     DetectionSettings,
-    bounds_of,
     parse_detection,
 )
 
-CHANGES_MAX = 100
-_NOT_OVER_HISTORY = frozenset({"hold_ms"})
 # Settings of all detectors together -> the types that they can change. What exclusions can change
 # is asked of them.
 _SHARED: Mapping[str, frozenset[str]] = {
@@ -58,20 +55,11 @@ def changed_document(
     changed = copy.deepcopy(dict(document))
     own = changed.get("insights")
     section: dict[str, Any] = own if isinstance(own, dict) else {}
-    changed["insights"] = section
     if preset is not None:
         section["preset"] = preset
-    known_faults = set(problems_of(section))
     for change in changes:
-        if change.partition("=")[0].strip().removeprefix("insights.") in _NOT_OVER_HISTORY:
-            raise BadChangeError(
-                f"--set {change}: how long events wait for earlier ones does not show in sessions "
-                "looked at as a whole; gosight_sessions_late_events_total counts late ones"
-            )
-        _apply(section, change)
-        fresh = [fault for fault in problems_of(section) if fault not in known_faults]
-        if fresh:
-            raise BadChangeError(f"--set {change}: {_helped(fresh[0])}")
+        section = _changed(section, change)
+    changed["insights"] = section
     return changed
 
 
@@ -79,13 +67,6 @@ def settings_of(document: Mapping[str, Any]) -> DetectionSettings:
     """The detection settings of a settings document; what is wrong there counts as not set."""
     section = document.get("insights")
     return parse_detection(section if isinstance(section, Mapping) else {}, [])
-
-
-def problems_of(section: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a section `insights`."""
-    problems: list[str] = []
-    parse_detection(section, problems)
-    return problems
 
 
 def changed_types(old: DetectionSettings, new: DetectionSettings) -> frozenset[str]:
@@ -128,22 +109,15 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else value
 
 
-def _apply(section: dict[str, Any], change: str) -> None:
+def _changed(section: Mapping[str, Any], change: str) -> dict[str, Any]:
     key, is_pair, text = change.partition("=")
-    key = key.strip().removeprefix("insights.")
+    key = key.strip()
     if not is_pair or not key:
         raise BadChangeError(f"--set {change}: give KEY=VALUE, such as rage_click.min_clicks=3")
-    name, _, parameter = key.partition(".")
-    value = _value(text.strip())
-    if parameter:
-        if name not in DEFAULTS:
-            raise BadChangeError(f"--set {change}: there is no detector {name}; {_known()}")
-        own = section.get(name)
-        section[name] = {**own, parameter: value} if isinstance(own, dict) else {parameter: value}
-    elif name in TOP_KEYS:
-        section[name] = value
-    else:
-        raise BadChangeError(f"--set {change}: unknown key; {_known()}")
+    try:
+        return changed_section(section, key, _value(text.strip()))
+    except ChangeError as error:
+        raise BadChangeError(f"--set {change}: {error}") from None
 
 
 def _value(text: str) -> Any:
@@ -152,16 +126,3 @@ def _value(text: str) -> Any:
         return msgspec.json.decode(text.encode())
     except msgspec.DecodeError:
         return text
-
-
-def _known() -> str:
-    return f"there are: {', '.join((*DEFAULTS, *TOP_KEYS))}"
-
-
-def _helped(fault: str) -> str:
-    """A fault, with what there is instead if a parameter is unknown."""
-    where, _, what = fault.partition(": ")
-    name = where.removeprefix("insights.").partition(".")[0]
-    if what == "unknown key" and name in DEFAULTS:
-        return f"{fault}; {name} has {', '.join(('enabled', *bounds_of(type(DEFAULTS[name]))))}"
-    return fault

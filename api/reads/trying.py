@@ -24,6 +24,7 @@ from api.reads.session_models import ExplainParameters
 from api.reads.sessions import session_row
 from api.reads.trying_models import BacktestBody
 from connectors.errors import RetryableError
+from schemas.detection_changes import ChangeError, changed_section
 from schemas.identifiers import event_uuid
 
 EXPLAIN_TIMEOUT_S = 30.0
@@ -58,12 +59,13 @@ async def explain(request: web.Request) -> web.Response:
 
 
 async def start_backtest(request: web.Request) -> web.Response:
-    """Begin; 202 with the id of the job."""
+    """Begin; 202 with the id of the job. Keys and values that cannot be are refused before."""
     asked = ask(request, NoParameters)
     body = await read_body(request, BacktestBody)
     if not body.changes and body.preset is None:
         faults = {"changes": "nothing is changed; give changes or a preset"}
         raise ApiError(ErrorCode.VALIDATION_ERROR, "the body is invalid", faults)
+    _check_changes(body)
     period = asked.period_of(body.start_date, body.end_date, body.timezone)
     arguments = [
         *("backtest", "--json", "--tell-progress", "--project", asked.caller.project_id),
@@ -82,6 +84,19 @@ async def start_backtest(request: web.Request) -> web.Response:
     return json_answer(
         {"success": True, "data": {"job_id": job.id, "state": job.state}}, status=202
     )
+
+
+def _check_changes(body: BacktestBody) -> None:
+    """Refuse what the command would refuse, before it is begun; each change at fault is named."""
+    section: dict[str, Any] = {} if body.preset is None else {"preset": body.preset}
+    faults: dict[str, str] = {}
+    for key, value in body.changes.items():
+        try:
+            section = changed_section(section, key, value)
+        except ChangeError as error:
+            faults[f"changes.{key}"] = str(error)
+    if faults:
+        raise ApiError(ErrorCode.VALIDATION_ERROR, "the body is invalid", faults)
 
 
 async def job_state(request: web.Request) -> web.Response:

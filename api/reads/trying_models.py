@@ -8,6 +8,7 @@ from pydantic import Field
 
 from api.bodies import Body
 from api.reads.asking import Answer
+from schemas.detection_changes import CHANGES_MAX
 
 Setting = bool | int | float | str | list[str]
 
@@ -22,7 +23,7 @@ class BacktestBody(Body):
     changes: dict[
         Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$", max_length=100)],
         Setting,
-    ] = Field(default_factory=dict, max_length=100)
+    ] = Field(default_factory=dict, max_length=CHANGES_MAX)
 
 
 class JobStarted(Answer):
