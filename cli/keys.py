@@ -34,8 +34,8 @@ def create(
         Permission, typer.Option(help="write sends events, read reads reports, admin both.")
     ] = Permission.WRITE,
     name: Annotated[str, typer.Option(help="A name to tell keys apart.")] = "Default",
-    rate_limit: Annotated[int, typer.Option(min=1, help="Events a second.")] = 1_000,
-    burst: Annotated[int, typer.Option(min=1, help="Events at once.")] = 5_000,
+    rate_limit: Annotated[int, typer.Option(min=1, help="Requests a second.")] = 1_000,
+    burst: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 5_000,
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> None:
@@ -84,7 +84,7 @@ def list_command(
         return
     print_table(
         "Keys",
-        ("id", "begins with", "may", "name", "state", "events/s", "project"),
+        ("id", "begins with", "may", "name", "state", "requests/s", "project"),
         [
             (
                 str(row.id),

@@ -47,7 +47,7 @@ class ProjectBody(Body):
 
 
 class KeyBody(Body):
-    """POST :pid/api-keys; `rate_limit` are events a second."""
+    """POST :pid/api-keys; `rate_limit` are requests a second."""
 
     name: Line = "Default"
     permissions: Annotated[list[Permission], Field(min_length=1, max_length=1)]

@@ -20,7 +20,7 @@ from schemas.slugs import free_slug, slug_of
 
 PROJECTS_MAX = 200  # That one account is owner of.
 KEYS_MAX = 100  # Active ones of one project.
-# At once, for each event a second: what a page sends on leaving comes in one go.
+# At once, for each request a second: what a page sends on leaving comes in one go.
 BURST_PER_RATE = 5
 
 PROJECT = "id::text, name, slug, allowed_domains, settings, created_at"

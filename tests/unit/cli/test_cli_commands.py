@@ -132,6 +132,14 @@ def test_wrong_values_are_wrong_calls(command: list[str]) -> None:
     assert runner.invoke(app, command, env=NOWHERE).exit_code == 2
 
 
+def test_limits_of_a_key_are_told_as_they_are_counted() -> None:
+    """One request takes one token, however many events it brings."""
+    help_text = runner.invoke(app, ["keys", "create", "--help"], env={"COLUMNS": "200"}).output
+    assert "Requests a second." in help_text
+    assert "Requests at once." in help_text
+    assert "Events" not in help_text
+
+
 def test_settings_of_a_project_must_be_an_object() -> None:
     """A settings document that is no JSON object is refused before anything is written."""
     result = runner.invoke(app, ["projects", "create", "x", "--settings", "[1]"], env=NOWHERE)
