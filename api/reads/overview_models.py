@@ -22,7 +22,7 @@ class PagesParameters(PeriodParameters):
 
 
 class PerformanceParameters(PeriodParameters):
-    """GET performance."""
+    """GET performance: `top` pages, those with most samples first."""
 
     path: Text | None = None
     device_type: DeviceType | None = None
@@ -207,9 +207,9 @@ class Vital(Answer):
 
 
 class Vitals(Answer):
-    """All that is measured of a page."""
+    """All that is measured of a page; `samples` are the reports (page_load, web_vitals)."""
 
-    views: int
+    samples: int
     lcp: Vital
     inp: Vital
     cls: Vital

@@ -55,7 +55,12 @@ async def _pages(asked: AskedPeriod[PagesParameters]) -> Any:
 
 
 async def performance(request: web.Request) -> web.Response:
-    """Load times and web vitals by page, and of all of them by day."""
+    """Load times and web vitals by page, and of all of them by day.
+
+    `samples` are the reports they were made of: events `page_load` and `web_vitals`. Browsers send
+    several for a page view, or none: page views are in `pages`. The page with most samples is
+    first; `top` pages are told.
+    """
     return await answer_cached(request, ask_period(request, PerformanceParameters), _performance)
 
 
@@ -155,7 +160,7 @@ def _emotions(rows: Sequence[Row], day: date) -> dict[str, int]:
 
 
 def _vitals(row: Row) -> dict[str, Any]:
-    return {"views": row["views"], **{name: _vital(row, name) for name in VITALS}}
+    return {"samples": row["samples"], **{name: _vital(row, name) for name in VITALS}}
 
 
 def _vital(row: Row, name: str) -> dict[str, float | None]:

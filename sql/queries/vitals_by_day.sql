@@ -1,11 +1,12 @@
 -- Load times and web vitals per day of a time zone: mean, median, 75th and 95th percentile.
 -- Milliseconds, but cls, which has no unit; no samples: a mean of null. Empty filters mean all.
+-- `samples` are reports of performance, which need not come one to a page view.
 WITH
     fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
     fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
 SELECT
     toDate(timestamp, {timezone:String}) AS day,
-    countIf(event_type = 'page_load') AS views,
+    count() AS samples,
     avg(lcp) AS avg_lcp,
     quantilesExactInclusive(0.5, 0.75, 0.95)(lcp) AS quantiles_lcp,
     avg(inp) AS avg_inp,

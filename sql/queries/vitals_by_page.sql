@@ -1,11 +1,12 @@
 -- Load times and web vitals per page: mean, median, 75th and 95th percentile of all samples.
 -- Milliseconds, but cls, which has no unit; no samples: a mean of null. Empty filters mean all.
+-- `samples` are reports of performance, which need not come one to a page view.
 WITH
     fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
     fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
 SELECT
     path,
-    countIf(event_type = 'page_load') AS views,
+    count() AS samples,
     avg(lcp) AS avg_lcp,
     quantilesExactInclusive(0.5, 0.75, 0.95)(lcp) AS quantiles_lcp,
     avg(inp) AS avg_inp,
@@ -28,6 +29,6 @@ WHERE project_id = {project_id:String}
   AND ({path:String} = '' OR path = {path:String})
   AND ({device_type:String} = '' OR device_type = {device_type:String})
 GROUP BY path
-ORDER BY views DESC, path
+ORDER BY samples DESC, path
 LIMIT {limit:UInt32}
 SETTINGS do_not_merge_across_partitions_select_final = 1
