@@ -140,7 +140,7 @@ class SeenPage(Answer):
 
 
 class SessionStats(Answer):
-    """How much happened."""
+    """How much happened; `engaged_ms` is whole slots of 5 s, and may be over `duration_ms`."""
 
     event_count: int
     page_count: int

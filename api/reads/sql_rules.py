@@ -52,6 +52,9 @@ _SUFFIX = re.compile(r"(?: \(alias .*\))?(?: \(children \d+\))?$")
 NODES_MAX = 5_000
 
 
+ONLY_SELECT = "only SELECT is allowed; SELECT * FROM events LIMIT 0 shows the columns of events"
+
+
 class RefusedSqlError(ValueError):
     """The query may not be run; the text says why, for whoever wrote it."""
 
@@ -71,7 +74,7 @@ def check_tree(lines: Iterable[str], tables_of_database: Collection[str]) -> Non
     """
     root = _tree(lines)
     if root.kind not in _ROOTS:
-        raise RefusedSqlError("only SELECT is allowed")
+        raise RefusedSqlError(ONLY_SELECT)
     waiting = [(root, "")]
     while waiting:
         node, parent = waiting.pop()

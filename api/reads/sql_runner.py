@@ -28,7 +28,7 @@ from uuid import UUID
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from api.reads.sql_rules import RefusedSqlError, check_tree
+from api.reads.sql_rules import ONLY_SELECT, RefusedSqlError, check_tree
 from connectors.clickhouse import connect, sorted_error
 from connectors.errors import RetryableError
 from sql.loader import load_query
@@ -61,6 +61,7 @@ _LIMITS: Mapping[str, Any] = {
 _CODE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _TAIL = re.compile(r"\s*(?:\(version [^)]*\))?\s*(?:\(for url .*)?$", re.DOTALL)
 _IN_SCOPE = re.compile(r"(?:: )?In scope .*|: while executing.*|: While .*", re.DOTALL)
+_NO_SELECT = "EXPLAIN inside subquery supports only SELECT"
 # Passing troubles that are the query's own fault.
 _ITS_OWN = {
     159: f"it takes more than {TIME_MAX_S} s",
@@ -114,9 +115,7 @@ class ClickHouseSqlRunner:
     def _run(self, text: str, project_id: str) -> SqlResult:
         plain = str(self._ask(load_query("sql_formatted"), {"text": text})[2][0][0])
         _, _, tables = self._ask(load_query("sql_tables"), {"column": "project_id"})
-        # Nothing is run for it; a tree in a subquery needs the mode that may set settings.
-        _, _, lines = self._ask(f"SELECT explain FROM (EXPLAIN AST {plain})", None, {"readonly": 2})
-        check_tree((str(line[0]) for line in lines), {str(row[1]) for row in tables})
+        check_tree(self._tree(plain), {str(row[1]) for row in tables})
         filters = {
             f"{database}.{table}": f"project_id = '{project_id}'" if has_project else "0"
             for database, table, has_project in tables
@@ -124,6 +123,22 @@ class ClickHouseSqlRunner:
         settings = {"additional_table_filters": _map_text(filters)}
         names, types, rows = self._ask(plain, None, settings)
         return SqlResult(names, types, rows[:ROWS_MAX], len(rows) > ROWS_MAX)
+
+    def _tree(self, plain: str) -> Sequence[str]:
+        """The lines of a formatted query's tree. Nothing is run for it.
+
+        Raises:
+            RefusedSqlError: it is no SELECT, which ClickHouse itself asks of a subquery.
+        """
+        try:
+            # A tree in a subquery needs the mode that may set settings.
+            sql = f"SELECT explain FROM (EXPLAIN AST {plain})"
+            _, _, lines = self._ask(sql, None, {"readonly": 2})
+        except RefusedSqlError as error:
+            if _NO_SELECT in str(error):
+                raise RefusedSqlError(ONLY_SELECT) from error
+            raise
+        return [str(line[0]) for line in lines]
 
     def _ask(
         self,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from api.reads import sql_runner
-from api.reads.sql_rules import TABLES, RefusedSqlError
+from api.reads.sql_rules import ONLY_SELECT, TABLES, RefusedSqlError
 from api.reads.sql_runner import ClickHouseSqlRunner
 from connectors.clickhouse import connect, insert_arrow
 from tests.integration.api.conftest import SceneShop, moment
@@ -135,6 +135,32 @@ async def test_questions_of_an_analyst(reader: Reader, shop: SceneShop) -> None:
         "GROUP BY session_id",
     ):
         assert (await ask_sql(reader, shop, query))[0] == 200, await ask_sql(reader, shop, query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("DESCRIBE TABLE events", "SHOW TABLES", "SHOW CREATE TABLE events", "EXPLAIN SELECT 1"),
+        *("INSERT INTO events (path) VALUES ('/')", "INSERT INTO events SELECT * FROM events"),
+        *("DROP TABLE events", "SET max_threads = 1", "USE default", "EXISTS TABLE events"),
+    ],
+)
+async def test_what_is_no_select_is_told_what_is_one(
+    reader: Reader, shop: SceneShop, query: str
+) -> None:
+    """And how the columns of a table are seen; that query works."""
+    status, document = await reader.ask(
+        "sql", method="POST", body={"query": query}, key=shop.admin_key
+    )
+    told = document["error"]["details"]["query"]
+    assert (status, told) == (400, ONLY_SELECT)
+    columns = told[told.index("SELECT *") : told.index(" shows")]
+    status, document = await reader.ask(
+        "sql", method="POST", body={"query": columns}, key=shop.admin_key
+    )
+    assert status == 200
+    assert {"name": "path", "type": "String"} in document["data"]["columns"]
+    assert document["data"]["rows"] == []
 
 
 async def test_a_result_is_cut(
