@@ -21,9 +21,11 @@ import connectors
 import flows
 from api.accounts.routes import ACCOUNT_ROUTES
 from api.alerts.routes import ALERT_ROUTES
+from api.bodies import parse_body
 from api.errors import STATUS, ErrorCode
 from api.goals.routes import GOAL_ROUTES
 from api.parameters import EventsParameters, PeriodParameters
+from api.route import BASE
 from api.routes import ROUTES, Route
 from cli.default_project import NAME
 from cli.main import app
@@ -322,6 +324,20 @@ def test_api_paths_exist() -> None:
             for found in re.findall(r"/api/v1/[a-z_{}/$A-Z.-]*", fragment):
                 path = found.rstrip(".")
                 assert path.replace("$PROJECT", "{project_id}") in paths, f"{name}: {path}"
+
+
+def test_bodies_that_are_sent_are_taken() -> None:
+    """What the commands on the page of the API send is all that these calls ask for."""
+    bodies = re.findall(
+        r"curl -s (?:-X (\w+) )?\$API(/\S+) .*?-d '(.*?)'", TEXTS["docs/api.md"], re.DOTALL
+    )
+    models = {(route.method, route.path): route.body for route in ROUTES}
+    paths = {path for _, path, _ in bodies}
+    assert {"/auth/register", "/auth/login", "/projects"} <= paths
+    for method, path, body in bodies:
+        model = models[method or "POST", BASE + path.replace("$PROJECT", "{project_id}")]
+        assert model is not None
+        parse_body(body.encode(), model)  # type: ignore[type-var]
 
 
 def test_the_account_calls_are_listed() -> None:
