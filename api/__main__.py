@@ -76,7 +76,8 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         threads=settings.queries_at_once_max,
         timeout_s=settings.query_timeout_s,
     )
-    keys = KeyStore(PostgresKeySource(pool), RedisKeyCache(redis))
+    key_source = PostgresKeySource(pool)
+    keys = KeyStore(key_source, RedisKeyCache(redis))
 
     async def check_keys() -> None:
         fault = await keys.check()
@@ -157,6 +158,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         await key_uses.close()
         analysts.close()
         await redis.aclose()
+        await key_source.close()
         await account_pool.close()
         await pool.close()
 

@@ -92,6 +92,7 @@ class PostgresKeySource:
         self._away: RetryableError | None = None
         self._probe_at_s = 0.0
         self._probe: asyncio.Task[None] | None = None
+        self._asks: set[asyncio.Task[TupleRow | None]] = set()
 
     async def load(self, key_hash: str) -> ProjectKey | None:
         """See `KeySource.load`."""
@@ -100,6 +101,15 @@ class PostgresKeySource:
             raise RetryableError(str(self._away))
         row = await self._ask(key_hash)
         return None if row is None else self._key_from_row(row)
+
+    async def close(self) -> None:
+        """End what still waits for the server; before the pool is closed, which would fail it."""
+        left: set[asyncio.Task[Any]] = set(self._asks)
+        if self._probe is not None:
+            self._probe.cancel()
+            left.add(self._probe)
+        if left:
+            await asyncio.wait(left, timeout=2 * DEADLINE_S)
 
     def _probe_now_and_then(self) -> None:
         """Ask whether the server is back, once a second, at nobody's expense."""
@@ -132,6 +142,8 @@ class PostgresKeySource:
                 return await cursor.fetchone()
 
         task = asyncio.create_task(ask())
+        self._asks.add(task)
+        task.add_done_callback(self._asks.discard)
         try:
             await asyncio.wait({task}, timeout=DEADLINE_S)
         finally:

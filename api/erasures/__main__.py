@@ -40,7 +40,8 @@ async def serve(settings: ErasureSettings, stop: asyncio.Event) -> None:
     pool = await connect_postgres(settings.database_url, 1)
     redis = connect_redis(settings.redis_url)
     clickhouse = ClickHouseRunner(settings.clickhouse_url, threads=1, timeout_s=1)
-    keys = KeyStore(PostgresKeySource(pool), RedisKeyCache(redis))
+    key_source = PostgresKeySource(pool)
+    keys = KeyStore(key_source, RedisKeyCache(redis))
 
     async def ask_clickhouse() -> str | None:
         await clickhouse.check()
@@ -81,6 +82,7 @@ async def serve(settings: ErasureSettings, stop: asyncio.Event) -> None:
         await runner.cleanup()
         clickhouse.close()
         await redis.aclose()
+        await key_source.close()
         await pool.close()
 
 

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -101,6 +102,30 @@ async def test_a_frozen_postgres_costs_one_second_once(
             await asyncio.sleep(0.05)
     assert await keys.find(unknown_hash()) is None
     assert await source.load(known) is not None
+
+
+def test_a_process_ends_quietly_while_the_server_is_away() -> None:
+    """A probe that waits for a connection ends with its source; the loop's end finds none left."""
+    told: list[dict[str, Any]] = []
+    url = f"postgresql://gosight:secret@127.0.0.1:{choose_port(0)}/gosight"
+
+    async def serve() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: told.append(fault))
+        pool = await connect_postgres(url)
+        source = PostgresKeySource(pool, clock=lambda: 1.0)
+        for _ in range(2):  # The second one is refused at once, and has the server probed.
+            with pytest.raises(RetryableError):
+                await source.load(unknown_hash())
+        await asyncio.sleep(0.1)
+        assert len(asyncio.all_tasks()) > 1
+        began_s = time.monotonic()
+        await source.close()
+        await pool.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert time.monotonic() - began_s < DEADLINE_S
+
+    asyncio.run(serve())
+    assert told == []
 
 
 async def test_a_cancelled_look_up_leaves_nothing_waiting(
