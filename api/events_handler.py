@@ -23,6 +23,7 @@ async def events(request: web.Request) -> web.Response:
     """One page; `meta.next_cursor` is null on the last one.
 
     With `user_id` also events that say no user, of visitors who were this user then.
+    `session_id` is the stored id of a session, or its id as it was sent.
     """
     asked = ask_period(request, EventsParameters)
     parameters = asked.parameters

@@ -103,7 +103,7 @@ def session_in_list(row: Row) -> dict[str, Any]:
 
 
 async def session(request: web.Request) -> web.Response:
-    """One session; traits of its user for admins and owners only."""
+    """One session, by its stored id or as it was sent; its user's traits for admins and owners."""
     asked = ask(request, NoParameters)
     row = await session_row(request, asked.queries)
     span = days_of(row)

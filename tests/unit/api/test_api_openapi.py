@@ -87,6 +87,29 @@ def test_routes_are_documented() -> None:
         assert bool(route.example) == (route.body is not None), route.path
 
 
+def test_what_a_number_is_made_of_is_told() -> None:
+    """Where its name may mislead: engaged time beside the duration, samples beside page views."""
+    schemas = DOCUMENT["components"]["schemas"]
+    assert "may be over `duration_ms`" in schemas["SessionStats"]["description"]
+    told = DOCUMENT["paths"][PROJECT + "/performance"]["get"]["description"]
+    assert "`samples` are the reports" in told
+    vitals = schemas["PageVitals"]["properties"]
+    assert "samples" in vitals
+    assert "views" not in vitals
+
+
+def test_ids_that_a_sender_chose_are_texts() -> None:
+    """A session is asked for by any id; others are UUIDs."""
+    path = PROJECT + "/sessions/{session_id}"
+    formats = {
+        parameter["name"]: parameter["schema"].get("format")
+        for parameter in DOCUMENT["paths"][path]["get"]["parameters"]
+    }
+    assert formats == {"project_id": "uuid", "session_id": None}
+    assert "as it was sent" in DOCUMENT["paths"][path]["get"]["description"]
+    assert "as it was sent" in DOCUMENT["paths"][PROJECT + "/events"]["get"]["description"]
+
+
 def test_parameters_are_those_of_the_models() -> None:
     """Names as callers write them, with their limits."""
     route = next(r for r in LISTED if r.path == PROJECT + "/notes" and r.method == "GET")

@@ -173,6 +173,12 @@ def test_engaged_example() -> None:
     assert row_of(events).engaged_ms == 20_000
 
 
+def test_one_click_is_a_slot_of_engagement_and_no_duration() -> None:
+    """Engaged time is whole slots: docs/analysts.md says that it may exceed the duration."""
+    row = row_of([event(1, "click", 12, "/")])
+    assert fields(row, "duration_ms", "engaged_ms") == (0, 5_000)
+
+
 def test_engaged_time_is_bounded_whatever_came_first() -> None:
     """Slots of more than a day after the first do not count, in any order; state stays small."""
     hour = 3_600
