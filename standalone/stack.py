@@ -112,6 +112,8 @@ class Stack:
         try:
             self._state = self._read_state()
             self._build()
+            # Before any server starts: what it makes first can be opened with its password alone.
+            self._write_state()
             self._start_all(progress or _silent)
             self._write_state()
         except BaseException:

@@ -25,6 +25,7 @@ import redis
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from standalone.kafka import KafkaServer
 from standalone.locks import LockedError
 from standalone.process import StartError
 from standalone.settings import cache_dir
@@ -187,6 +188,24 @@ def test_failed_start_leaves_nothing_running(tmp_path: Path) -> None:
             Stack(tmp_path, ports={}).start()
         after = {child.pid for child in psutil.Process().children(recursive=True)}
         assert after <= before
+
+
+def test_first_start_that_failed_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka could not be fetched when PostgreSQL had its cluster: the next start opens that."""
+    cluster = tmp_path / "postgres" / "data"
+
+    def fail_after_cluster(_: object, _progress: object) -> None:
+        wait_for(cluster.exists)
+        raise StartError("kafka: cannot be fetched")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(KafkaServer, "start", fail_after_cluster)
+        with pytest.raises(StartError, match="cannot be fetched"):
+            Stack(tmp_path, ports={}).start()
+    with Stack(tmp_path) as again, psycopg.connect(again.urls["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_second_stack_in_one_directory_is_refused(stack: Stack) -> None:
