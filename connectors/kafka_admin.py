@@ -6,7 +6,9 @@ Automatic creation stays off in the cluster: a misspelt name must fail, not beco
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -18,6 +20,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from connectors.errors import FatalError, RetryableError
 from schemas.topics import TOPICS, Topic
+
+AnswerT = TypeVar("AnswerT")
+
+# The client ends a request itself, and says why; until it has done so it is not given up.
+_MARGIN_S = 1.0
 
 # A holder of a partition reads all of it when it begins: what is out of date must go soon. Only
 # closed segments are compacted, so they are small and closed after ten minutes; a tombstone stays
@@ -88,6 +95,19 @@ class LiveTopic:
     partitions: tuple[int, ...]
 
 
+def _answer(future: Future[AnswerT], timeout_s: float) -> AnswerT:
+    """What a request brought that ends by itself after `timeout_s`.
+
+    Raises:
+        KafkaException: it failed.
+        RetryableError: it did not even end.
+    """
+    try:
+        return future.result(timeout=timeout_s + _MARGIN_S)
+    except TimeoutError as error:
+        raise RetryableError("no Kafka broker answers in time") from error
+
+
 def read_topics(
     brokers: str, names: Sequence[str], timeout_s: float = 10.0
 ) -> dict[str, LiveTopic]:
@@ -104,7 +124,7 @@ def read_topics(
     found = {}
     for name, future in futures.items():
         try:
-            topic = future.result(timeout=timeout_s)
+            topic = _answer(future, timeout_s)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise FatalError(
@@ -127,10 +147,8 @@ def check_topics(brokers: str, timeout_s: float = 10.0) -> list[str]:
         existing = admin.list_topics(timeout=timeout_s).topics
         wanted = [topic for topic in TOPICS if topic.name in existing]
         resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in wanted]
-        configs = admin.describe_configs(resources) if resources else {}
-        found = {
-            resource.name: future.result(timeout=timeout_s) for resource, future in configs.items()
-        }
+        configs = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
+        found = {resource.name: _answer(future, timeout_s) for resource, future in configs.items()}
     except KafkaException as error:
         raise RetryableError(f"no Kafka broker answers: {error}") from error
     faults = []
