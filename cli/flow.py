@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import fail
+from cli.output import fail, told_plainly
 
 app = typer.Typer(no_args_is_help=True, help="Run a dataflow, or draw it.")
 Name = Annotated[str, typer.Argument(help="Name of the flow, such as storage.")]
@@ -39,20 +39,37 @@ def run(
 
 
 def _supervise(name: str, processes: int, environ: Mapping[str, str]) -> int:
+    from connectors.telemetry import configure_logging, get_logger
+    from flows.health import check_port
     from flows.settings import FlowSettings
     from standalone.supervisor import ProcessSpec, Supervisor
 
-    port = FlowSettings.from_env(environ).metrics_port
+    with told_plainly():
+        settings = FlowSettings.from_env(environ)
+        ports = [settings.metrics_port and settings.metrics_port + n for n in range(processes)]
+        # Found out here, one is told at once; a process that is started again and again is not.
+        for port in filter(None, ports):
+            check_port(settings.metrics_host, port)
+    configure_logging(name, settings.log_level)
+
+    def tell(process: str, text: str) -> None:
+        if text != "ready":  # Nobody asks them whether they are: it only says that they run.
+            get_logger().info("worker", worker=process, detail=text)
+
     specs = [
         ProcessSpec(
             f"{name}-{number}",
             [sys.executable, "-m", "flows", name],
-            {**environ, "METRICS_PORT": str(port + number if port else 0)},
+            {**environ, "METRICS_PORT": str(port)},
             grace_s=9.0,
         )
-        for number in range(processes)
+        for number, port in enumerate(ports)
     ]
-    supervisor = Supervisor(specs, on_line=lambda _name, line: print(line, file=sys.stderr))
+    supervisor = Supervisor(
+        specs,
+        on_event=tell,
+        on_line=lambda _name, line: print(line, file=sys.stderr),
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: supervisor.request_stop())
     supervisor.start()

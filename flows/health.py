@@ -8,6 +8,8 @@ Redis it writes no live figures.
 
 from __future__ import annotations
 
+import errno
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -24,6 +26,7 @@ from prometheus_client import Gauge, make_wsgi_app
 
 from connectors.claims import SHARE
 from connectors.dependencies import ANSWER_S, Probe, ThreadProbes, all_needed_up
+from connectors.errors import FatalError
 from connectors.kafka_lag import LagMonitor
 from flows.settings import FlowSettings
 from flows.write_figures import LAST_COMMIT, WRITING_SINCE
@@ -205,7 +208,11 @@ class _ThreadingServer(ThreadingMixIn, WSGIServer):
 
 
 def serve_health(health: FlowHealth, host: str, port: int) -> int:
-    """Serve in daemon threads; return the port, which differs when `port` is 0."""
+    """Serve in daemon threads; return the port, which differs when `port` is 0.
+
+    Raises:
+        FatalError: the port cannot be listened on.
+    """
     metrics_app = make_wsgi_app()
 
     def app(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -221,9 +228,32 @@ def serve_health(health: FlowHealth, host: str, port: int) -> int:
             return _answer(start, "200 OK" if is_ready else "503 Service Unavailable", state)
         return _answer(start, "404 Not Found", {"error": "NOT_FOUND"})
 
-    server = make_server(host, port, app, _ThreadingServer, _QuietHandler)
+    try:
+        server = make_server(host, port, app, _ThreadingServer, _QuietHandler)
+    except OSError as error:
+        raise _cannot_listen(error, host, port) from error
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return int(server.server_port)
+
+
+def check_port(host: str, port: int) -> None:
+    """Find out whether a flow could serve here, before it is started.
+
+    Raises:
+        FatalError: the port cannot be listened on.
+    """
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise _cannot_listen(error, host, port) from error
+
+
+def _cannot_listen(error: OSError, host: str, port: int) -> FatalError:
+    if error.errno == errno.EADDRINUSE:
+        return FatalError(
+            f"METRICS_PORT {port} is taken; each process on one host needs its own, 0 takes any"
+        )
+    return FatalError(f"cannot listen on METRICS_HOST {host}: {error.strerror}")
 
 
 def _answer(start: StartResponse, status: str, body: dict[str, object]) -> list[bytes]:

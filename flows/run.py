@@ -83,8 +83,8 @@ def run_flow(name: str, environ: Mapping[str, str]) -> int:
 
     stop_on_signal(stopping)
     health = FlowHealth(watch_servers(settings, name))
-    port = serve_health(health, settings.metrics_host, settings.metrics_port)
     try:
+        port = serve_health(health, settings.metrics_host, settings.metrics_port)
         runnable = _build(name, settings, health, stopping.is_set)
         health.started()
         look_for_cycles_less_often()
