@@ -69,6 +69,8 @@ def _supervise(name: str, processes: int, environ: Mapping[str, str]) -> int:
         specs,
         on_event=tell,
         on_line=lambda _name, line: print(line, file=sys.stderr),
+        # Each may take seconds while a server is away, and none waits for another.
+        stops_together=True,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: supervisor.request_stop())

@@ -104,8 +104,8 @@ class Supervisor:
     """Runs processes until told to stop.
 
     They are started together and stopped one after the other in the order of the list: name first
-    what takes in work, so that the rest can drain. `request_stop` may be called from a signal
-    handler or another thread.
+    what takes in work, so that the rest can drain. With `stops_together` all are told at once.
+    `request_stop` may be called from a signal handler or another thread.
     """
 
     def __init__(
@@ -114,6 +114,8 @@ class Supervisor:
         policy: RestartPolicy | None = None,
         on_event: OnEvent | None = None,
         on_line: OnLine | None = None,
+        *,
+        stops_together: bool = False,
     ) -> None:
         names = [spec.name for spec in specs]
         assert len(set(names)) == len(names), f"two processes have one name: {names}"
@@ -121,6 +123,7 @@ class Supervisor:
         self._children = [_Child(spec, RestartBudget(restart)) for spec in specs]
         self._on_event = on_event or _ignore
         self._on_line = on_line or _ignore
+        self._stops_together = stops_together
         # A plain flag, not an Event: a signal handler must not wait for a lock.
         self._is_stop_requested = False
 
@@ -173,13 +176,17 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop what runs, one after the other. Does nothing the second time."""
+        running = self.process_ids
+        if self._stops_together:
+            for child in self._children:
+                if child.process is not None:
+                    child.process.request_stop()
         for child in self._children:
             process, child.process = child.process, None
             if process is None:
                 continue
-            was_running = process.returncode is None
             code = process.stop()
-            if was_running:
+            if child.spec.name in running:
                 self._on_event(child.spec.name, f"stopped (exit code {code})")
             for reader in child.readers:
                 reader.join()

@@ -174,6 +174,42 @@ def test_supervisor_starts_all_and_stops_in_order(tmp_path: Path) -> None:
         assert ("flow", "hello from flow") in lines
 
 
+def test_processes_of_one_kind_are_told_to_stop_at_once(tmp_path: Path) -> None:
+    """Each ends only when the other has been told, too: in order they would be killed."""
+    code = (
+        "import signal, sys, time\n"
+        "from pathlib import Path\n"
+        "own, other = map(Path, sys.argv[1:])\n"
+        "def stop(*_):\n"
+        "    own.touch()\n"
+        "    while not other.exists():\n"
+        "        time.sleep(0.01)\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "print('here', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    told = [str(tmp_path / "told-0"), str(tmp_path / "told-1")]
+    events: list[tuple[str, str]] = []
+    here: list[str] = []
+    supervisor = Supervisor(
+        [
+            ProcessSpec(name, [sys.executable, "-c", code, *paths], grace_s=3.0)
+            for name, paths in (("flow-0", told), ("flow-1", told[::-1]))
+        ],
+        on_event=lambda *event: events.append(event),
+        on_line=lambda name, _line: here.append(name),
+        stops_together=True,
+    )
+    supervisor.start()
+    wait_for(lambda: len(here) == 2)
+    supervisor.stop()
+    assert [event for event in events if "stopped" in event[1]] == [
+        ("flow-0", "stopped (exit code 0)"),
+        ("flow-1", "stopped (exit code 0)"),
+    ]
+
+
 def test_dead_process_is_started_again(tmp_path: Path) -> None:
     """kill -9 of one process: it comes back and the other is left alone."""
     events: list[tuple[str, str]] = []
