@@ -78,7 +78,7 @@ def read_default_project(data: Path) -> DefaultProject | None:
     try:
         found = json.loads((data / PROJECT_FILE).read_text())
         return DefaultProject(found["project_id"], found["write_key"], found["read_key"])
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
         return None
 
 

@@ -72,7 +72,7 @@ def read_ports(data: Path) -> dict[str, int]:
     """The ports of our own processes at the last start, by name; empty if there was none."""
     try:
         found: dict[str, int] = json.loads((data / PORTS_FILE).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return {}
     return found
 

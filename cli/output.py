@@ -99,6 +99,15 @@ def told_plainly() -> Iterator[None]:
         fail(str(error))
     except psycopg.OperationalError as error:
         fail(f"PostgreSQL does not answer; is DATABASE_URL right? ({_first_line(error)})")
+    except psycopg.errors.UndefinedTable as error:
+        fail(f"PostgreSQL has no such schema; run `gosight migrate up` ({_first_line(error)})")
+    except psycopg.Error as error:
+        fail(f"PostgreSQL refuses: {_first_line(error)}")
+    except BrokenPipeError:
+        raise  # Nobody reads any more: there is nobody to tell.
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        fail(f"{place}{error.strerror or error}")
 
 
 def _first_line(error: Exception) -> str:

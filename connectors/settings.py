@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class SettingsError(ValueError):
@@ -38,7 +41,8 @@ class EnvSettings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             faults = [
-                f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+                f"{'.'.join(str(part) for part in fault['loc'])}: "
+                f"{fault['msg'].removeprefix('Value error, ')}"
                 for fault in error.errors()
             ]
             raise SettingsError("invalid settings: " + "; ".join(faults)) from None
@@ -55,6 +59,40 @@ class ConnectionSettings(EnvSettings):
     database_url: str = Field("postgresql://gosight@localhost:5432/gosight", alias="DATABASE_URL")
     redis_url: str = Field("redis://localhost:6379/0", alias="REDIS_URL")
     log_level: str = Field("info", alias="LOG_LEVEL")
+
+    @field_validator("clickhouse_url")
+    @classmethod
+    def _check_clickhouse(cls, url: str) -> str:
+        _check_url(url, ("http", "https"), "http://user:password@host:8123/database")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis(cls, url: str) -> str:
+        _check_url(url, ("redis", "rediss", "unix"), "redis://:password@host:6379/0")
+        return url
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, url: str) -> str:
+        # It may be more than one URL says: several hosts, or pairs of names and values.
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            ports = str(conninfo_to_dict(url).get("port") or 0).split(",")
+        except ProgrammingError:  # Its text may hold the password.
+            ports = ["?"]
+        if not all(port.isdecimal() for port in ports if port):
+            raise ValueError("must look like postgresql://user:password@host:5432/database")
+        return url
+
+    @field_validator("log_level")
+    @classmethod
+    def _check_log_level(cls, level: str) -> str:
+        if level.lower() not in LOG_LEVELS:
+            raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+        return level
 
 
 class DeliverySettings(ConnectionSettings):
@@ -74,6 +112,26 @@ class DeliverySettings(ConnectionSettings):
     def _check_networks(cls, text: str) -> str:
         read_networks(text)
         return text
+
+
+def _check_url(url: str, schemes: Collection[str], like: str) -> None:
+    """Refuse what cannot be the address of a server; the text never repeats any of it.
+
+    Raises:
+        ValueError: saying what is wrong, and what one looks like.
+    """
+    try:
+        parts = urlsplit(url)
+        is_readable = parts.port != 0  # Reading the port is what refuses it.
+    except ValueError:
+        is_readable = False
+    if not is_readable:
+        raise ValueError(
+            f"has no valid port or host; it must look like {like}, with special characters of a "
+            "password written as %XX"
+        )
+    if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix"):
+        raise ValueError(f"must look like {like}")
 
 
 def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -105,10 +105,16 @@ class Stack:
 
         Raises:
             LockedError: another stack has this data directory.
-            StartError: a server did not get ready; the others are stopped again.
+            StartError: the directory cannot be used, or a server did not get ready; the others are
+                stopped again.
         """
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(_WAIT_DEAD_OWNER_S)
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(_WAIT_DEAD_OWNER_S)
+        except OSError as error:
+            is_no_folder = isinstance(error, FileExistsError | NotADirectoryError)
+            reason = "it is no folder" if is_no_folder else error.strerror
+            raise StartError(f"{self.data_dir} cannot hold data: {reason}") from error
         try:
             self._state = self._read_state()
             self._build()

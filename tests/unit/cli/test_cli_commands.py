@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from cli.main import app
+from cli.output import told_plainly
 
 runner = CliRunner()
 # Port 1 of this machine: nobody listens there.
@@ -83,6 +86,60 @@ def test_servers_that_are_away_give_one_line_and_exit_1(command: list[str]) -> N
     assert "error:" in result.output
     assert "Traceback" not in result.output
     assert "hidden" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "value"),
+    [
+        (["projects", "list"], "DATABASE_URL", "mysql://u:hidden@d"),
+        (["keys", "list"], "DATABASE_URL", "mysql://u:hidden@d"),
+        (["sessions", "repair"], "DATABASE_URL", "mysql://u:hidden@d"),
+        (["migrate", "status"], "DATABASE_URL", "mysql://u:hidden@d"),
+        (["doctor"], "REDIS_URL", "hidden"),
+        (["dlq", "retry", "--dry-run"], "REDIS_URL", "hidden"),
+        (["ledger"], "CLICKHOUSE_URL", "http://u:hidden:c/d"),
+        (["flow", "run", "storage", "--processes", "2"], "REDIS_URL", "hidden"),
+    ],
+)
+def test_an_address_that_cannot_be_right_is_one_line(
+    command: list[str], variable: str, value: str
+) -> None:
+    """It names the variable, and nothing of its value: there may be a password in it."""
+    result = runner.invoke(app, command, env={**NOWHERE, variable: value})
+    assert result.exit_code == 1
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith(f"error: invalid settings: {variable}: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert "hidden" not in result.output
+
+
+@pytest.mark.parametrize("command", [["up"], ["demo", "--once"]], ids=" ".join)
+def test_a_folder_that_cannot_hold_data_is_one_line(command: list[str], tmp_path: Path) -> None:
+    """A file in its place, as an example."""
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "data"):
+        result = runner.invoke(app, [*command, "--data", str(folder)], env=NOWHERE)
+        assert result.exit_code == 1
+        assert f"{folder} cannot hold data: it is no folder" in result.stderr
+        assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (PermissionError(13, "Permission denied", "/data/x"), "/data/x: Permission denied"),
+        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
+        (psycopg.errors.UndefinedTable('relation "projects" does not exist'), "migrate up"),
+        (psycopg.errors.InsufficientPrivilege("permission denied for table"), "PostgreSQL refuses"),
+    ],
+)
+def test_what_the_system_or_the_database_refuses_is_one_line(
+    error: Exception, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback for what a person can do something about."""
+    with pytest.raises(typer.Exit), told_plainly():
+        raise error
+    assert text in capsys.readouterr().err
 
 
 def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
