@@ -33,7 +33,7 @@ def save(
     from cli.alert_store import save_rule
     from cli.project_store import NotFoundError
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             saved = save_rule(data, project, _document(file))
         except (NotFoundError, ValueError) as error:
@@ -54,7 +54,7 @@ def list_command(
     from cli.alert_store import list_rules
     from cli.project_store import NotFoundError
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             rows = list_rules(data, project)
         except NotFoundError as error:
@@ -85,7 +85,7 @@ def sample(rule_id: RuleId, data: Data = DEFAULT_DATA, as_json: Json = False) ->
     from cli.alert_test import try_channels
     from connectors.alert_book import UnknownRuleError
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             tried = try_channels(data, rule_id)
         except (UnknownRuleError, ValueError) as error:
@@ -132,7 +132,7 @@ def simulate(
     from connectors.alert_book import UnknownRuleError
     from schemas.alert_rules import RuleError
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             start_ms, end_ms = period_ms(begin, end)
             document = _rule_to_try(rule)
@@ -170,7 +170,7 @@ def mute(
     from cli.alert_store import mute_rule
     from connectors.alert_book import UnknownRuleError
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             until = mute_rule(data, rule_id, minutes)
         except UnknownRuleError as error:
@@ -192,7 +192,7 @@ def rotate_secret(
     from cli.alert_store import rotate
     from connectors.alert_book import OLD_SECRET_HOURS, UnknownRuleError
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             made = rotate(data, rule_id, is_end=finish)
         except UnknownRuleError as error:
@@ -218,7 +218,7 @@ def history(
     from cli.alert_store import list_history
     from cli.project_store import NotFoundError
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             rows = list_history(data, project, limit)
         except NotFoundError as error:

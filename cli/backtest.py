@@ -53,7 +53,7 @@ def backtest(
     from cli.rule_changes import BadChangeError, changed_document
     from connectors.stored_sessions import Period
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             start_ms, end_ms = period_ms(begin, end)
             # A wrong key is told before any server is asked.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,7 +48,7 @@ def list_command(
     from cli.dlq_work import Chosen, find_letters
     from cli.settings import load_settings
 
-    with _told():
+    with _told(data):
         chosen = Chosen(project, reason.value if reason else "", since)
         letters = find_letters(load_settings(data), chosen)
     counts = dict(sorted(Counter(letter.record.reason for letter in letters).items()))
@@ -98,7 +99,7 @@ def retry(
     from cli.dlq_work import Chosen, find_letters, retry_letters
     from cli.settings import load_settings
 
-    with _told():
+    with _told(data):
         settings = load_settings(data)
         letters = find_letters(settings, Chosen(project, reason.value if reason else "", since))
         report = retry_letters(settings, letters, limit=limit, again=again, dry_run=dry_run)
@@ -112,11 +113,11 @@ def retry(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(data: Path) -> Iterator[None]:
     from cli.dlq_work import BadMomentError
     from cli.project_store import NotFoundError
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             yield
         except (NotFoundError, BadMomentError) as error:

@@ -23,7 +23,7 @@ def doctor(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     from cli.checks import all_checks
     from cli.settings import load_settings
 
-    with told_plainly():
+    with told_plainly(data):
         checks: list[Check] = []
         for check in all_checks(load_settings(data), data):
             checks.append(check)

@@ -43,7 +43,7 @@ def explain(
     from flows.history import read_session
     from schemas.identifiers import event_uuid, session_uuid
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             with project_history(data, project) as history:
                 session_id = session_uuid(history.project_id, session)

@@ -43,7 +43,7 @@ def create(
     from cli.project_store import NotFoundError, connect, create_key, find_project
     from cli.settings import load_settings
 
-    with told_plainly(), connect(load_settings(data).database_url) as connection:
+    with told_plainly(data), connect(load_settings(data).database_url) as connection:
         try:
             found = find_project(connection, project)
         except NotFoundError as error:
@@ -73,7 +73,7 @@ def list_command(
     from cli.project_store import NotFoundError, connect, find_project, list_keys
     from cli.settings import load_settings
 
-    with told_plainly(), connect(load_settings(data).database_url) as connection:
+    with told_plainly(data), connect(load_settings(data).database_url) as connection:
         try:
             project_id = find_project(connection, project).id if project else None
         except NotFoundError as error:
@@ -110,7 +110,7 @@ def revoke(
     from cli.project_store import NotFoundError, connect, revoke_key
     from cli.settings import load_settings
 
-    with told_plainly():
+    with told_plainly(data):
         settings = load_settings(data)
         with connect(settings.database_url) as connection:
             try:

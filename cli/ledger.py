@@ -35,7 +35,7 @@ def ledger(
     from cli.project_store import NotFoundError
     from cli.settings import load_settings
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             totals = read_ledgers(load_settings(data), project, minutes, patient=verify)
         except NotFoundError as error:

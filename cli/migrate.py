@@ -25,7 +25,7 @@ def up(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """Apply what is not applied yet, in order. Running it again changes nothing."""
     from sql.migrate import migrate_up
 
-    with _told():
+    with _told(data):
         settings = _settings(data)
         applied = migrate_up(
             settings.database_url, settings.clickhouse_url, cluster=settings.clickhouse_cluster
@@ -43,7 +43,7 @@ def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """Show every migration and when it was applied; exit code 1 if any is not."""
     from sql.migrate import migration_status
 
-    with _told():
+    with _told(data):
         settings = _settings(data)
         states = migration_status(settings.database_url, settings.clickhouse_url)
     is_complete = all(state.applied_at for state in states)
@@ -70,7 +70,7 @@ def verify_command(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """Compare the live schemas with what this version expects; exit code 1 if they differ."""
     from sql.migrate import verify
 
-    with _told():
+    with _told(data):
         settings = _settings(data)
         faults = verify(settings.database_url, settings.clickhouse_url)
     print_result(
@@ -90,10 +90,10 @@ def _settings(data: Path) -> MigrationSettings:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(data: Path) -> Iterator[None]:
     from sql.migrate import MigrationError
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             yield
         except MigrationError as error:

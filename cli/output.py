@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
@@ -18,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, RetryableError
 
 # A file or a pipe has no width of its own: there, ids must not be broken.
 _PLAIN_WIDTH = 160
@@ -87,18 +88,27 @@ def keep_libraries_quiet() -> None:
 
 
 @contextmanager
-def told_plainly() -> Iterator[None]:
-    """Turn the failures that a person can do something about into one line and exit code 1."""
+def told_plainly(data: Path | None = None) -> Iterator[None]:
+    """Turn the failures that a person can do something about into one line and exit code 1.
+
+    `data` is the folder whose servers are asked unless the environment names others.
+    """
     import psycopg
 
+    from cli.settings import why_no_server
     from connectors.settings import SettingsError
 
     try:
         yield
+    except RetryableError as error:
+        why = "" if data is None else why_no_server(data)
+        fail(f"{why} ({error})" if why else str(error))
     except (ConnectorError, SettingsError) as error:
         fail(str(error))
     except psycopg.OperationalError as error:
-        fail(f"PostgreSQL does not answer; is DATABASE_URL right? ({_first_line(error)})")
+        why = "" if data is None else why_no_server(data, "DATABASE_URL")
+        why = why or "PostgreSQL does not answer; is DATABASE_URL right?"
+        fail(f"{why} ({_first_line(error)})")
     except psycopg.errors.UndefinedTable as error:
         fail(f"PostgreSQL has no such schema; run `gosight migrate up` ({_first_line(error)})")
     except psycopg.Error as error:

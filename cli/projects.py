@@ -56,7 +56,7 @@ def create(
 
     name, document = _project_name(name), _settings_document(settings)
     with (
-        told_plainly(),
+        told_plainly(data),
         connect(load_settings(data).database_url) as connection,
         connection.transaction(),
     ):
@@ -80,7 +80,7 @@ def list_command(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     from cli.project_store import connect, list_projects
     from cli.settings import load_settings
 
-    with told_plainly(), connect(load_settings(data).database_url) as connection:
+    with told_plainly(data), connect(load_settings(data).database_url) as connection:
         projects = list_projects(connection)
     if as_json:
         print_json([project_document(project) for project in projects])
@@ -116,7 +116,7 @@ def grant(
     from cli.project_store import NotFoundError, connect, find_project, grant_role
     from cli.settings import load_settings
 
-    with told_plainly(), connect(load_settings(data).database_url) as connection:
+    with told_plainly(data), connect(load_settings(data).database_url) as connection:
         try:
             found = find_project(connection, project)
             account_id = grant_role(connection, found.id, email, role.value)

@@ -47,7 +47,7 @@ def repair(
     from connectors.stored_sessions import Period, count_of_period
     from connectors.write_gate import PostgresWriteGate
 
-    with told_plainly():
+    with told_plainly(data):
         try:
             start_ms, end_ms = period_ms(begin, end)
             with project_history(data, project) as history:

@@ -50,6 +50,19 @@ def merged_environment(environ: Mapping[str, str], data: Path) -> dict[str, str]
     return {**read_environment(data), **environ}
 
 
+def why_no_server(data: Path, variable: str = "") -> str:
+    """What keeps a server from being found that does not answer; empty if it was named.
+
+    `variable` is the one that would name it.
+    """
+    if not any(os.environ.get(name) for name in _SERVER_VARIABLES):
+        unset = f"{variable} is not set" if variable else "no address of a server is set"
+        return f"`gosight up` is not running on {data.resolve()}, and {unset}"
+    if variable and not os.environ.get(variable):
+        return f"no server answers where it usually is, and {variable} is not set"
+    return ""
+
+
 def read_environment(data: Path) -> dict[str, str]:
     """Addresses of the servers that run in a data folder; empty if none do."""
     try:

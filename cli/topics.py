@@ -20,7 +20,7 @@ def create(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     from cli.settings import load_settings
     from connectors.kafka_admin import ensure_topics
 
-    with told_plainly():
+    with told_plainly(data):
         settings = load_settings(data)
         created = ensure_topics(
             settings.kafka_brokers,
@@ -37,7 +37,7 @@ def check(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     from cli.settings import load_settings
     from connectors.kafka_admin import check_topics
 
-    with told_plainly():
+    with told_plainly(data):
         faults = check_topics(load_settings(data).kafka_brokers)
     print_result(
         {"ok": not faults, "faults": faults},
@@ -60,7 +60,7 @@ def adopt(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     from schemas.topics import TOPICS
     from sql.renewed_topics import adopt_topics
 
-    with told_plainly():
+    with told_plainly(data):
         settings = load_settings(data)
         found = read_topics(settings.kafka_brokers, [topic.name for topic in TOPICS])
         ids = {name: topic.topic_id for name, topic in found.items()}

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.output import told_plainly
+from cli.settings import why_no_server
 
 runner = CliRunner()
 # Port 1 of this machine: nobody listens there.
@@ -140,6 +141,39 @@ def test_what_the_system_or_the_database_refuses_is_one_line(
     with pytest.raises(typer.Exit), told_plainly():
         raise error
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "unset"),
+    [
+        (["projects", "list"], "DATABASE_URL is not set"),
+        (["keys", "list"], "DATABASE_URL is not set"),
+        (["topics", "check"], "no address of a server is set"),
+    ],
+)
+def test_without_any_server_the_platform_is_not_running(
+    command: list[str], unset: str, tmp_path: Path
+) -> None:
+    """Who named no server is told of `gosight up` and its folder, not of a variable alone."""
+    (tmp_path / "environment.json").write_text(json.dumps(NOWHERE))  # Of a killed one.
+    unnamed = {name: None for name in NOWHERE if name.endswith(("_URL", "_BROKERS"))}
+    result = runner.invoke(app, [*command, "--data", str(tmp_path)], env={**NOWHERE, **unnamed})
+    assert result.exit_code == 1
+    told = f"error: `gosight up` is not running on {tmp_path}, and {unset} ("
+    assert result.stderr.startswith(told), result.stderr
+    assert "hidden" not in result.output
+
+
+def test_one_server_that_is_not_named_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others are named, the data folder is not looked at."""
+    for name, value in NOWHERE.items():
+        monkeypatch.setenv(name, value)
+    assert why_no_server(tmp_path, "DATABASE_URL") == ""
+    monkeypatch.delenv("DATABASE_URL")
+    told = "no server answers where it usually is, and DATABASE_URL is not set"
+    assert why_no_server(tmp_path, "DATABASE_URL") == told
 
 
 def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
