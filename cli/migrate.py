@@ -11,7 +11,7 @@ import typer
 
 from cli.folders import DEFAULT_DATA
 from cli.options import Data, Json
-from cli.output import fail, print_json, print_result, print_table, told_plainly
+from cli.output import PEOPLE, fail, print_json, print_result, print_table, told_plainly
 
 if TYPE_CHECKING:
     from sql.migrate import MigrationState
@@ -28,7 +28,10 @@ def up(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     with _told(data):
         settings = _settings(data)
         applied = migrate_up(
-            settings.database_url, settings.clickhouse_url, cluster=settings.clickhouse_cluster
+            settings.database_url,
+            settings.clickhouse_url,
+            cluster=settings.clickhouse_cluster,
+            on_wait=_tell,
         )
     text = "\n".join(f"applied {state.database} {state.name}" for state in applied)
     print_result(
@@ -45,7 +48,7 @@ def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 
     with _told(data):
         settings = _settings(data)
-        states = migration_status(settings.database_url, settings.clickhouse_url)
+        states = migration_status(settings.database_url, settings.clickhouse_url, on_wait=_tell)
     is_complete = all(state.applied_at for state in states)
     if as_json:
         print_json({"complete": is_complete, "migrations": [_document(state) for state in states]})
@@ -72,7 +75,7 @@ def verify_command(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 
     with _told(data):
         settings = _settings(data)
-        faults = verify(settings.database_url, settings.clickhouse_url)
+        faults = verify(settings.database_url, settings.clickhouse_url, on_wait=_tell)
     print_result(
         {"ok": not faults, "faults": [f"{fault.database}: {fault.text}" for fault in faults]},
         as_json,
@@ -87,6 +90,10 @@ def _settings(data: Path) -> MigrationSettings:
     from sql.settings import MigrationSettings
 
     return MigrationSettings.from_env(load_environment(data))
+
+
+def _tell(text: str) -> None:
+    PEOPLE.print(text, markup=False, soft_wrap=True)
 
 
 @contextmanager

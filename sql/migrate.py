@@ -49,6 +49,9 @@ DATABASES: tuple[Database, ...] = ("postgres", "clickhouse")
 
 _T = TypeVar("_T")
 
+# Called once a server that does not answer, with what is waited for and how long.
+OnWait = Callable[[str], None]
+
 
 @dataclass(frozen=True, slots=True)
 class MigrationState:
@@ -79,6 +82,10 @@ class Schema(Protocol):
     def describe(self) -> str: ...
 
 
+def _silent(_text: str) -> None:
+    return None
+
+
 def migrate_up(
     database_url: str,
     clickhouse_url: str,
@@ -86,10 +93,11 @@ def migrate_up(
     cluster: str = "",
     wait_s: float = WAIT_S,
     folder: Path = FOLDER,
+    on_wait: OnWait = _silent,
 ) -> list[MigrationState]:
     """Apply every pending file; returns those applied now, in order.
 
-    Waits up to `wait_s` for each server and for another runner to end.
+    Waits up to `wait_s` for each server, which `on_wait` is told, and for another runner to end.
 
     Raises:
         MigrationError: the files do not fit what was applied (nothing is changed then), or a
@@ -98,7 +106,7 @@ def migrate_up(
         FatalError: a URL or a credential is wrong.
     """
     files = {database: load_migrations(folder / database, database) for database in DATABASES}
-    with _open(database_url, clickhouse_url, cluster, wait_s) as (postgres, clickhouse):
+    with _open(database_url, clickhouse_url, cluster, wait_s, on_wait) as (postgres, clickhouse):
         postgres.lock(wait_s)
         schemas: dict[Database, Schema] = {"postgres": postgres, "clickhouse": clickhouse}
         pending = _pending(files, {name: schema.applied() for name, schema in schemas.items()})
@@ -122,6 +130,7 @@ def migration_status(
     *,
     wait_s: float = WAIT_S,
     folder: Path = FOLDER,
+    on_wait: OnWait = _silent,
 ) -> list[MigrationState]:
     """Every file of both databases, applied or not; changes nothing.
 
@@ -131,7 +140,7 @@ def migration_status(
         FatalError: a URL or a credential is wrong.
     """
     files = {database: load_migrations(folder / database, database) for database in DATABASES}
-    with _open(database_url, clickhouse_url, "", wait_s) as (postgres, clickhouse):
+    with _open(database_url, clickhouse_url, "", wait_s, on_wait) as (postgres, clickhouse):
         applied: dict[Database, tuple[AppliedMigration, ...]] = {
             "postgres": postgres.applied(),
             "clickhouse": clickhouse.applied(),
@@ -146,6 +155,7 @@ def verify(
     *,
     wait_s: float = WAIT_S,
     folder: Path = FOLDER,
+    on_wait: OnWait = _silent,
 ) -> list[SchemaFault]:
     """What is wrong with the live schemas; empty when all is as it should be.
 
@@ -158,7 +168,7 @@ def verify(
         FatalError: a URL or a credential is wrong.
     """
     faults: list[SchemaFault] = []
-    with _open(database_url, clickhouse_url, "", wait_s) as (postgres, clickhouse):
+    with _open(database_url, clickhouse_url, "", wait_s, on_wait) as (postgres, clickhouse):
         schemas: dict[Database, Schema] = {"postgres": postgres, "clickhouse": clickhouse}
         for database, schema in schemas.items():
             # Where files are not applied, that the schema differs says nothing new.
@@ -192,19 +202,37 @@ def write_snapshots(
 
 @contextmanager
 def _open(
-    database_url: str, clickhouse_url: str, cluster: str, wait_s: float
+    database_url: str,
+    clickhouse_url: str,
+    cluster: str,
+    wait_s: float,
+    on_wait: OnWait = _silent,
 ) -> Iterator[tuple[PostgresSchema, ClickHouseSchema]]:
     with (
-        _when_reachable(lambda: PostgresSchema(database_url), wait_s) as postgres,
-        _when_reachable(lambda: ClickHouseSchema(clickhouse_url, cluster), wait_s) as clickhouse,
+        _when_reachable(lambda: PostgresSchema(database_url), wait_s, on_wait) as postgres,
+        _when_reachable(
+            lambda: ClickHouseSchema(clickhouse_url, cluster), wait_s, on_wait
+        ) as clickhouse,
     ):
         yield postgres, clickhouse
 
 
-def _when_reachable(connect: Callable[[], _T], wait_s: float) -> _T:
+def _when_reachable(connect: Callable[[], _T], wait_s: float, on_wait: OnWait) -> _T:
     """The result of the first call that does not find its server away, within about `wait_s`."""
+    is_told = False
+
+    def is_passing(error: Exception) -> bool:
+        nonlocal is_told
+        if not isinstance(error, RetryableError):
+            return False
+        if not is_told:
+            is_told = True
+            first_line, _, _ = str(error).partition("\n")
+            on_wait(f"{first_line}; waiting for it, up to {wait_s:g} s")
+        return True
+
     return stamina.retry(
-        on=RetryableError, attempts=None, timeout=wait_s, wait_initial=0.2, wait_max=2.0
+        on=is_passing, attempts=None, timeout=wait_s, wait_initial=0.2, wait_max=2.0
     )(connect)()
 
 

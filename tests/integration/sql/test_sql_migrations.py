@@ -200,15 +200,20 @@ def test_a_runner_waits_for_another_for_a_bounded_time(
 def test_a_server_that_stays_away_is_told(
     empty_databases: RunningStack, folder: Path, away: str
 ) -> None:
-    """Waiting ends; the text says which server it was and shows no password."""
+    """Once when waiting begins and when it ends, by its name and without a password."""
+    waits: list[str] = []
     postgres, clickhouse = empty_databases.database_url, empty_databases.clickhouse_url
     if away == "postgres":
         postgres = "postgresql://gosight:secret@127.0.0.1:1/gosight"
     else:
         clickhouse = "http://gosight:secret@127.0.0.1:1/gosight"
     with pytest.raises(RetryableError, match=f"(?i){away}") as told:
-        migrate_up(postgres, clickhouse, folder=folder, wait_s=0.5)
+        migrate_up(postgres, clickhouse, folder=folder, wait_s=0.5, on_wait=waits.append)
     assert "secret" not in str(told.value)
+    (wait,) = waits
+    assert away in wait.lower()
+    assert wait.endswith("; waiting for it, up to 0.5 s")
+    assert "secret" not in wait
 
 
 def test_snapshots_are_of_the_live_schemas(empty_databases: RunningStack, folder: Path) -> None:
