@@ -2,7 +2,7 @@
 
 With `--json` a command prints exactly one JSON document on one line and nothing else on standard
 output, so that its result can be piped. Exit codes: 0 done, 1 it did not work or a check failed,
-2 the command was called wrongly.
+2 the command was called wrongly, 130 Ctrl-C.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ USED = {
     "alert_delivery": frozenset({"kafka", "postgres"}),
 }
 CLIENT_FAILURES_MAX = 3
+PORT_MAX = 65_535
 FLOW_READY = Gauge("gosight_flow_ready", "1 while /ready says yes.")
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -242,6 +243,8 @@ def check_port(host: str, port: int) -> None:
     Raises:
         FatalError: the port cannot be listened on.
     """
+    if port > PORT_MAX:
+        raise FatalError(f"METRICS_PORT {port} is no port; {PORT_MAX} is the last")
     try:
         socket.create_server((host, port)).close()
     except OSError as error:

@@ -52,6 +52,14 @@ def test_flow_says_which_setting_has_a_taken_port(taken_port: int) -> None:
     assert failed["detail"].startswith(f"METRICS_PORT {taken_port} is taken")
 
 
+def test_supervisor_starts_nothing_beyond_the_last_port() -> None:
+    """Each process has the port after that of the one before, and there the ports end."""
+    done = run_flow(65_535, "--processes", "2")
+    assert done.returncode == 1
+    assert "METRICS_PORT 65536 is no port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_supervisor_starts_nothing_on_a_taken_port(taken_port: int) -> None:
     """The second of its two ports is taken: it says so at once, and does not try again."""
     done = run_flow(taken_port - 1, "--processes", "2")
