@@ -31,13 +31,14 @@ from typing import Any
 
 import msgspec
 
-from flows.core.found import NAME, NAME_LENGTH_MAX, SEVERITIES, VERSION_MAX
+from flows.core.found import SEVERITIES, VERSION_MAX
 from flows.isolated_detector import (
     IsolatedDetector,
     Report,
     count_and_log,
     may_be_of_the_keyboard,
 )
+from schemas.detector_names import NAME, NAME_LENGTH_MAX
 from schemas.event_types import EVENT_KINDS
 
 FILES_MAX = 100

@@ -13,8 +13,6 @@ from typing import Any
 import msgspec
 
 from flows.core.insight import RELATED_MAX, Finding, Verdict
-from schemas.detector_names import NAME as NAME
-from schemas.detector_names import NAME_LENGTH_MAX as NAME_LENGTH_MAX
 from schemas.identifiers import is_canonical_uuid
 
 VERSION_MAX = 1_000_000
