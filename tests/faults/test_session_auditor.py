@@ -141,7 +141,8 @@ def _commit_stranger(_store: ClickHouse, producer: Producer, results: Results, _
 
 
 def _repeat_revision(_store: ClickHouse, producer: Producer, results: Results, _where: str) -> None:
-    row = max((own[-1] for own in results.rows.values()), key=lambda one: one.session_id)
+    rows = [own[-1] for own in results.rows.values() if own[-1].revision]
+    row = max(rows, key=lambda one: one.session_id)
     key = f"{row.project_id}:{row.session_id}".encode()
     producer.produce(SESSIONS_TOPIC, session_message(row).SerializeToString(), key)
 

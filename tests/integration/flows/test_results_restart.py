@@ -125,6 +125,8 @@ def test_sigkill_in_the_middle_changes_nothing(databases: RunningStack, tmp_path
             wait_until(lambda part=part: count() >= part * SESSIONS)  # type: ignore[misc]
     expected = session_table(list(rows.values())).to_pylist()
     found = insight_table(list(insights.values())).to_pylist()
+    started = '"event":"flow_started"'
+    before = log_path.read_text().count(started)
     with results_flow(databases, project_id, log_path) as process:
         wait_until(
             lambda: (
@@ -132,6 +134,8 @@ def test_sigkill_in_the_middle_changes_nothing(databases: RunningStack, tmp_path
                 and rows_are(stored(client, "insights", project_id), found, "insight_id")
             )
         )
+        # All may have been there before this process began, and before it heeds a signal.
+        wait_until(lambda: log_path.read_text().count(started) > before)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     with redis.Redis.from_url(databases.redis_url, decode_responses=True) as live:

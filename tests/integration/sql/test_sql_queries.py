@@ -461,6 +461,7 @@ def test_click_cells(client: Client, traffic: Traffic) -> None:
 
 SAMPLES = {
     "String": "x",
+    "Bool": True,
     "Int64": 1,
     "UInt32": 1,
     "Float64": 1.0,

@@ -6,12 +6,11 @@ import subprocess
 import sys
 from typing import Any
 
-import structlog
-
 from flows.core.given_events import given_events
 from flows.hanging_calls import HANGS_AFTER_S, RUNNING, HangWatch
 from flows.health import FlowHealth
 from flows.isolated_detector import IsolatedDetector
+from tests.captured_logs import captured_logs
 
 CLICKS = given_events([f"{second}s click /a selector=#b" for second in range(3)])
 
@@ -59,7 +58,7 @@ def test_a_call_that_hangs_is_told_once_with_where_it_is() -> None:
     """The line names the detector and its place; each call that hangs has one."""
     inner = Endless(2 * HANGS_AFTER_S)
     detector = IsolatedDetector(inner, clock_s=lambda: inner.now_s)
-    with structlog.testing.capture_logs() as lines:
+    with captured_logs() as lines:
         state, _ = detector.on_event(None, CLICKS[0], 0)
         assert state is not None
         detector.provisional(state)
@@ -84,7 +83,7 @@ def test_many_short_calls_are_no_hanging_one() -> None:
     """What counts is one call, however long all of them take."""
     inner = Endless(0.6 * HANGS_AFTER_S)
     detector = IsolatedDetector(inner, clock_s=lambda: inner.now_s)
-    with structlog.testing.capture_logs() as lines:
+    with captured_logs() as lines:
         for event in CLICKS:
             detector.on_event(None, event, 0)
     assert lines == []

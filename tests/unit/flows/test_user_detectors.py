@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import structlog
 
 from flows.core.behaviour import BehaviourMachine, SessionState, decode_state, encode_state
 from flows.core.detectors.detector import Detector
@@ -32,6 +31,7 @@ from flows.isolated_detector import (
     count_and_log,
 )
 from flows.user_detectors import TAKEN_NAMES, load_user_detectors
+from tests.captured_logs import captured_logs
 
 GOOD = """
 from flows.core.found import Found
@@ -280,10 +280,11 @@ class Interrupting(Counting):
 
 def test_an_interrupt_ends_a_command_and_never_a_flow() -> None:
     """Where SIGINT is handled as flows do, it is the detector's own; else it may be a Ctrl-C."""
-    with pytest.raises(KeyboardInterrupt):
-        failures_of(Interrupting())
-    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        with pytest.raises(KeyboardInterrupt):
+            failures_of(Interrupting())
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
         made, told = failures_of(Interrupting())
     finally:
         signal.signal(signal.SIGINT, before)
@@ -461,7 +462,7 @@ def test_the_line_of_a_failure_says_what_is_wrong_and_nothing_of_visitors(
     """What was found here is told in words; what the detector says itself is left out."""
     inner = cls()
     inner.insight_type = f"failing_{cls.__name__.lower()}"  # Each may have one line a minute.
-    with structlog.testing.capture_logs() as lines:
+    with captured_logs() as lines:
         run_session([IsolatedDetector(inner)], CLICKS)
     (line,) = lines
     assert (line["event"], line["about"]) == ("detector_failed", inner.insight_type)
