@@ -180,9 +180,7 @@ def session_workings(machine: BehaviourMachine) -> Workings[Any, SessionBatch, B
 def _session_failed(key: str, error: Exception) -> None:
     """One session's state is given up: it begins anew, and `sessions repair` makes it whole."""
     FAILED.inc()
-    get_logger().error(
-        "session_failed", session=key, detail=f"{type(error).__name__}: {error}"[:300]
-    )
+    get_logger().error("session_failed", session=key, exc_info=error)
 
 
 def _opened(data: bytes) -> SessionState:

@@ -276,8 +276,7 @@ class PartitionRuns(Generic[ItemT, OutputT]):
                     records.append(self._record_of(one))
                 except Exception as error:
                     OUTPUTS_FAILED.labels(self._flow).inc()
-                    detail = f"{type(error).__name__}: {error}"[:300]
-                    get_logger().error("output_failed", kind=type(one).__name__, detail=detail)
+                    get_logger().error("output_failed", kind=type(one).__name__, exc_info=error)
         return records
 
     def _own(self, numbers: Iterable[int]) -> list[int]:

@@ -252,6 +252,13 @@ def flushed(events: Sequence[SessionEvent], every_ms: int, travel_ms: int) -> li
     return [every_ms - event.at_ms % every_ms + travel_ms for event in events]
 
 
+def are_consecutive(revisions: Sequence[int]) -> bool:
+    """Revisions of a session: from 1 on, and 0 as long as it was not seen to begin."""
+    fragments = revisions.count(0)
+    whole = range(1, len(revisions) - fragments + 1)
+    return list(revisions) == [0] * fragments + list(whole)
+
+
 class Clock:
     """An engine's way of calling a machine: exact, late, or hardly ever; it may restart."""
 

@@ -20,6 +20,7 @@ from schemas.v1.events_pb2 import Event, SessionStartPayload
 CACHE_ENTRIES = 50_000
 TIME_MS_END = 4_102_444_800_000  # The year 2100.
 
+UNKNOWN_DEVICE_TYPE = "desktop"  # What events say of which nothing is known.
 # Values of `event_columns.PAGE_TYPES`, in its order.
 PageFacts = tuple[str, ...]
 

@@ -22,6 +22,7 @@ from flows.core.enrich import AgentParser, PlaceFinder
 from flows.core.event_columns import Columns, Shared, no_rows
 from flows.core.event_facts import (
     TIME_MS_END,
+    UNKNOWN_DEVICE_TYPE,
     PageFacts,
     check_facts,
     device_agent,
@@ -320,7 +321,7 @@ class RowBuilder:
             agent.browser_version,
             agent.os,
             agent.os_version,
-            agent.device_type or "desktop",
+            agent.device_type or UNKNOWN_DEVICE_TYPE,
             agent.is_bot,
             max(0, device.screen_width),
             max(0, device.screen_height),

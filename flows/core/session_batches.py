@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from flows.core.enrich import AgentParser, PlaceFinder
 from flows.core.event_facts import (
     TIME_MS_END,
+    UNKNOWN_DEVICE_TYPE,
     PageFacts,
     check_facts,
     device_agent,
@@ -193,7 +194,8 @@ class BatchReader:
         known = self._devices.get(key)
         if known is None:
             agent = device_agent(DeviceInfo.FromString(value), user_agent, self._parse_agent)
-            known = Device(agent.browser, agent.os, agent.device_type or "desktop", agent.is_bot)
+            device_type = agent.device_type or UNKNOWN_DEVICE_TYPE
+            known = Device(agent.browser, agent.os, device_type, agent.is_bot)
             remember(self._devices, key, known)
         return known
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 import msgspec
 
+from flows.core.event_facts import UNKNOWN_DEVICE_TYPE
 from flows.core.session_event import Place, SessionEvent
 
 _FIRST_COLUMN = 3
-UNKNOWN_DEVICE_TYPE = "desktop"  # What events say of which nothing is known.
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):

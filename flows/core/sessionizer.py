@@ -14,6 +14,7 @@ import msgspec
 
 from flows.core.engaged_time import SLOT_MS, EngagedSlots, add_slots
 from flows.core.enrich import path_of
+from flows.core.event_facts import UNKNOWN_DEVICE_TYPE
 from flows.core.experience import (
     ABANDONED,
     InsightCounts,
@@ -34,7 +35,6 @@ from flows.core.session_event import (
     sorted_events,
 )
 from flows.core.session_origin import (
-    UNKNOWN_DEVICE_TYPE,
     Origins,
     add_origins,
     first_values,
@@ -46,7 +46,6 @@ from schemas.event_types import EVENT_KINDS
 COUNT_MAX = 2**32 - 1
 SUM_MAX = 2**63 - 1
 CURRENCIES_MAX = 200  # There are some 180; whoever makes up others must not fill memory.
-_INT64_MAX = 2**63 - 1
 
 _PAGE_VIEW, _CLICK, _ERROR, _OTHER = 1, 2, 4, 8
 _UNCOUNTED, _ACTIVE = 16, 32
@@ -262,10 +261,9 @@ def _with_other(totals: SessionTotals, event: SessionEvent) -> SessionTotals:
     if body is None and kind in ("goal", "purchase"):
         body = Goal("purchase" if kind == "purchase" else "")
     if kind == ABANDONED:
-        first = _in_order(event)
-        known = totals.abandoned
-        abandoned = Abandoned(known.count + 1, min(known.first, first)) if known else None
-        return msgspec.structs.replace(totals, abandoned=abandoned or Abandoned(1, first))
+        known = totals.abandoned or Abandoned(0, _in_order(event))
+        abandoned = Abandoned(known.count + 1, min(known.first, _in_order(event)))
+        return msgspec.structs.replace(totals, abandoned=abandoned)
     if isinstance(body, Started):
         start = Start(event.at_ms, event.event_id, body)
         if totals.start is None or _in_order(start) < _in_order(totals.start):
@@ -286,7 +284,7 @@ def _with_purchase(totals: SessionTotals, event: SessionEvent, body: Goal) -> Se
         return totals
     sums = dict(totals.revenue)
     total = int(sums.get(currency, 0)) + amount
-    sums[currency] = total if abs(total) <= _INT64_MAX else str(total)
+    sums[currency] = total if abs(total) <= SUM_MAX else str(total)
     # The alphabetically first are kept, so that which ones does not depend on the order.
     return msgspec.structs.replace(
         totals,

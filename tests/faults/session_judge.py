@@ -18,6 +18,7 @@ from tests.faults.session_log import Arrival
 from tests.faults.session_replay import Expectation, Outcome
 from tests.faults.session_truth import counted_insights, counted_row, first_times, insight_id
 from tests.faults.traffic import SessionKey, Told
+from tests.session_schedules import are_consecutive
 
 
 @dataclass
@@ -47,8 +48,7 @@ def judge(
     if made.doubled:
         faults.append(f"insights committed twice: {[i for i, n in ids.items() if n > 1][:2]}")
     revisions = [row.revision for row in found.rows]
-    fragments = revisions.count(0)  # Before the session was seen to begin.
-    if revisions != [0] * fragments + list(range(1, len(revisions) - fragments + 1)):
+    if not are_consecutive(revisions):
         faults.append(f"revisions {revisions}")
     faults += _miscounts(key, told, arrivals, found)
     if expectation is None:

@@ -35,6 +35,7 @@ from schemas.v1.events_pb2 import Event, EventType
 from schemas.v1.pipeline_pb2 import Insight as InsightMessage
 from schemas.v1.pipeline_pb2 import SessionRevision
 from tests.factories import make_event, make_raw, make_uuid, raw_record
+from tests.session_schedules import are_consecutive
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -250,13 +251,6 @@ class Results:
         assert len(previews) == len(set(previews))
         assert previews
         assert len(insights) > 50
-
-
-def are_consecutive(revisions: Sequence[int]) -> bool:
-    """From 1 on; 0 as long as the session was not seen to begin."""
-    fragments = revisions.count(0)
-    whole = range(1, len(revisions) - fragments + 1)
-    return list(revisions) == [0] * fragments + list(whole)
 
 
 def differences(found: SessionRow, wanted: SessionRow) -> dict[str, tuple[object, object]]:

@@ -32,6 +32,7 @@ from tests.session_schedules import (
     SESSION,
     Clock,
     Delivery,
+    are_consecutive,
     deliver,
     flushed,
     make_visit,
@@ -155,13 +156,6 @@ def play(
     clock.finish(deliveries[-1].now_ms + 2 * HOUR_MS)
     assert clock.state is None
     return clock
-
-
-def are_consecutive(revisions: Sequence[int]) -> bool:
-    """From 1 on; 0 as long as the session was not seen to begin."""
-    seen = [revision for revision in revisions if revision]
-    zeros = len(revisions) - len(seen)
-    return list(revisions) == [0] * zeros + list(range(1, len(seen) + 1))
 
 
 @pytest.mark.timeout(3_000)
