@@ -21,8 +21,8 @@ from connectors.clickhouse import insert_arrow
 from connectors.stored_results import insight_rows, session_rows
 from connectors.stored_sessions import Period, store_now_ms
 from connectors.write_gate import OpenGate, WriteGate
+from flows.core.detector_set import DetectorSet
 from flows.core.detectors.detector import Detector
-from flows.core.live_detectors import DetectorSet
 from flows.core.repair import KeptDays, Repair, StoredInsight, repair_session
 from flows.core.result_columns import insight_table, session_table
 from flows.core.session_row import SessionRow

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from flows.core.detector_set import DetectorSet
 from flows.core.detectors.detector import Detector
 from flows.core.insight import Finding
-from flows.core.live_detectors import DetectorSet, LiveDetectors
+from flows.core.live_detectors import LiveDetectors
 from flows.core.session_event import SessionEvent
 from flows.core.session_run import END_MS, in_order
 

@@ -55,8 +55,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from flows.core.detector_set import DetectorSet
 from flows.core.detectors.detector import Detector
-from flows.core.live_detectors import DetectorSet
 from flows.core.machine import Machine
 from flows.core.seen_ids import new_events
 from flows.core.session_event import SessionBatch

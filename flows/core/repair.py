@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flows.core.backtest import findings_of
+from flows.core.detector_set import DetectorSet
 from flows.core.experience import InsightCounts
 from flows.core.insight import Insight, insight_id, insight_of
-from flows.core.live_detectors import DetectorSet
 from flows.core.session_event import SessionBatch, SessionEvent
 from flows.core.session_row import SessionRow
 from flows.core.session_run import in_order
-from flows.core.sessionizer import SessionTotals, add_batch, session_row
+from flows.core.session_totals import SessionTotals
+from flows.core.sessionizer import add_batch, session_row
 from schemas.records import EVENT_RETENTION_DAYS, RESULT_RETENTION_DAYS, RETENTION_DAYS_MAX
 
 # What events do not say: who wrote the row, and what other flows put into it.

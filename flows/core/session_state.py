@@ -13,7 +13,7 @@ import msgspec
 from flows.core.detector_memory import NOTHING, DetectorMemory
 from flows.core.experience import InsightCounts
 from flows.core.held_events import HeldBatch
-from flows.core.sessionizer import SessionTotals
+from flows.core.session_totals import SessionTotals
 
 
 class SessionState(msgspec.Struct, frozen=True, array_like=True, gc=False):

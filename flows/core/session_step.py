@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from flows.core.detector_memory import NOTHING, DetectorMemory
+from flows.core.detector_set import DetectorSet, Known
 from flows.core.experience import InsightCounts
 from flows.core.held_events import HeldBatch, split, with_events
 from flows.core.insight import Finding, Insight, insight_of
-from flows.core.live_detectors import DetectorSet, Known, LiveDetectors
+from flows.core.live_detectors import LiveDetectors
 from flows.core.session_event import SessionBatch, SessionEvent, sorted_events
 from flows.core.session_row import SessionRow
 from flows.core.session_run import END_MS
 from flows.core.session_state import SessionState
-from flows.core.sessionizer import SessionTotals, add_batch, session_row
+from flows.core.session_totals import SessionTotals
+from flows.core.sessionizer import add_batch, session_row
 
 IDLE_MS = 1_800_000  # Source: sessions.md, section 1.
 LATENESS_MS = 3_600_000  # Source: design.md, section 5, allowed lateness.

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from flows.core.detection_rules import rules_of_document
 from flows.core.detector_memory import NOTHING, DetectorMemory
+from flows.core.detector_set import DetectorSet
 from flows.core.detectors.detector import Detector
 from flows.core.insight import Finding
-from flows.core.live_detectors import DetectorSet, LiveDetectors
+from flows.core.live_detectors import LiveDetectors
 from flows.core.session_event import SessionEvent
 from flows.core.session_run import END_MS, in_order, run_session
 from tests.session_schedules import ACTIONS, REASONS, START_MS, Story, make_visit

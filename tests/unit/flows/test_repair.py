@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from flows.core.detector_set import DetectorSet
 from flows.core.detectors.rage_click import RageClick
 from flows.core.detectors.u_turn import UTurn
 from flows.core.given_events import given_events
-from flows.core.live_detectors import DetectorSet
 from flows.core.repair import (
     KEPT_BY_DEFAULT,
     KeptDays,
