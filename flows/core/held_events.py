@@ -64,6 +64,11 @@ class HeldBatch:
         return self.first_ms, self.last_ms, self.received_at_ms, self.size, self._packed
 
     @property
+    def byte_count(self) -> int:
+        """About how much of a state it takes."""
+        return len(self.stored[-1])
+
+    @property
     def events(self) -> Sequence[SessionEvent]:
         """All of them, in order."""
         if self._events is None:

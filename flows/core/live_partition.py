@@ -8,8 +8,8 @@ The clock is the largest time of the items so far. A timer due at T fires before
 is T or later, at its own deadline, earliest first and then by key. So outputs depend on the items
 alone, not on how they were cut into batches or steps, nor on where a process ended.
 
-A key whose machine or encoding fails begins anew, and is told of: it must not stop the others, and
-would stop every process that takes them over.
+A key whose machine or encoding fails, or whose state is more than a record can hold, begins anew,
+and is told of: it must not stop the others, and would stop every process that takes them over.
 
 States are kept packed: encoded, behind the deadline they wait for. Only those used lately are also
 kept as objects, so that a restore opens nothing and a hundred thousand quiet keys stay small. All
@@ -33,8 +33,13 @@ OutputT = TypeVar("OutputT")
 
 # Opened states kept beside their packed form; one takes some kilobytes.
 OPENED_MAX = 1_000
+STATE_BYTES_MAX = 3 * 1024 * 1024  # The topic takes records of 4 MiB.
 _NEVER = -1
 _DEADLINE_BYTES = 8
+
+
+class StateTooLargeError(Exception):
+    """A state has more bytes than a record can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,8 @@ class Step(Generic[OutputT]):
 class Workings(Generic[StateT, ItemT, OutputT]):
     """A machine, how its states are stored, and whose an item is, since when (ms).
 
-    `on_failure` is told of a key whose state is forgotten because one of these raised.
+    `on_failure` is told of a key whose state is forgotten, because one of these raised or it is too
+    large.
     """
 
     machine: Machine[StateT, ItemT, OutputT]
@@ -285,6 +291,8 @@ class LivePartition(Generic[StateT, ItemT, OutputT]):
             deadline = _NEVER if due_ms is None else due_ms
             packed = deadline.to_bytes(_DEADLINE_BYTES, "big", signed=True)
             packed += self._workings.encode(state)
+            if len(packed) > STATE_BYTES_MAX:
+                raise StateTooLargeError(f"{len(packed)} bytes, at most {STATE_BYTES_MAX}")
         except Exception as error:
             self._forget(slot)
             self._workings.on_failure(slot.key, error)

@@ -26,7 +26,8 @@ IDLE_MS = 1_800_000  # Source: sessions.md, section 1.
 LATENESS_MS = 3_600_000  # Source: design.md, section 5, allowed lateness.
 ROW_EVERY_MS = 10_000
 LINGER_MS = 5_000  # What is due waits so long for the next batch, to be done together with it.
-HELD_MAX = 5_000  # Events; beyond it the oldest are shown at once.
+HELD_MAX = 5_000  # Events; beyond it, or beyond these bytes, the oldest are shown at once.
+HELD_BYTES_MAX = 1024 * 1024
 PREVIEWED_MAX = 16
 TRIED_MAX = 200  # Events that are looked at for episodes before they are due: twenty a second.
 
@@ -151,10 +152,6 @@ class SessionStep:
             if not taken:
                 return
         self._held = with_events(self._held, taken)
-        over = sum([held.size for held in self._held]) - HELD_MAX
-        if over > 0:
-            times = sorted([event.at_ms for held in self._held for event in held.events])
-            self._advance(times[over - 1], 0)
 
     def run(self, now_ms: int) -> None:
         """Do what timers do up to `now_ms`, each at its own time."""
@@ -175,7 +172,20 @@ class SessionStep:
     def do_due(self, now_ms: int) -> None:
         """Do all that is due at or before `now_ms`, when a batch was added."""
         self._go_on(now_ms)
+        self._show_too_many()
         self._settle(now_ms)
+
+    def _show_too_many(self) -> None:
+        """Keep what is held within bounds, whatever is sent: a record must hold the state."""
+        over = sum([held.size for held in self._held]) - HELD_MAX
+        if over > 0:
+            self._advance(self._held_times()[over - 1], 0)
+        while sum([held.byte_count for held in self._held]) > HELD_BYTES_MAX:
+            times = self._held_times()
+            self._advance(times[len(times) // 2], 0)
+
+    def _held_times(self) -> list[int]:
+        return sorted([event.at_ms for held in self._held for event in held.events])
 
     def _settle(self, now_ms: int) -> None:
         """Write a row if one may be written, and tell when to wake."""

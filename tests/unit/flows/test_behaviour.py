@@ -23,11 +23,13 @@ from flows.core.detector_memory import DetectorMemory, Opened
 from flows.core.detectors.detector import Detector
 from flows.core.insight import Finding
 from flows.core.live_detectors import LiveDetectors
+from flows.core.live_partition import STATE_BYTES_MAX
 from flows.core.results import latest
 from flows.core.seen_ids import IDS_MAX, folded_ids, new_events
 from flows.core.session_event import (
     Click,
     Goal,
+    Moves,
     Page,
     Place,
     SessionBatch,
@@ -36,6 +38,7 @@ from flows.core.session_event import (
     Visitor,
     Vitals,
 )
+from flows.core.session_step import HELD_BYTES_MAX
 from tests.session_schedules import DEVICE, PROJECT, SESSION, START_MS, Clock, Delivery
 from tests.toy_detectors import SIX, TOYS, Faulty, ToyRules
 
@@ -576,6 +579,21 @@ def test_held_events_are_bounded() -> None:
     assert clock.state is not None
     assert len(held_ids(clock)) == HELD_MAX
     assert clock.state.mark_ms == START_MS + 9
+
+
+def test_held_events_are_bounded_by_their_bytes() -> None:
+    """Whatever is sent, the state stays something that can be stored, and all of it counts."""
+    moves = Moves(tuple((10**6 - n % 7, 10**6 - n % 5, 60_000 + n) for n in range(200)))
+    deliveries = [
+        batch(at_ms, *[event(at_ms + n, at_ms + n, "mouse_move", body=moves) for n in range(100)])
+        for at_ms in range(0, 5_000, 100)
+    ]
+    clock = run(machine(), deliveries, until_ms=5_000)
+    assert clock.state is not None
+    assert sum(held.byte_count for held in clock.state.held) <= HELD_BYTES_MAX
+    assert len(encode_state(clock.state)) < STATE_BYTES_MAX
+    assert clock.state.totals.event_count == 5_000
+    assert clock.state.late_count == 0
 
 
 def test_the_state_of_a_quiet_session_is_about_a_kilobyte() -> None:

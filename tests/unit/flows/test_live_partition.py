@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.core.live_partition import LivePartition
+from flows.core.live_partition import STATE_BYTES_MAX, LivePartition
 from schemas.kept_states import FROM_EARLIEST, Kept, Progress
 from tests.unit.flows.counting import QUIET_MS, Count, CountingMachine, Item, Told, counting
 
@@ -235,6 +235,30 @@ def test_a_key_that_fails_begins_anew_and_the_others_go_on() -> None:
         ("time", "ValueError"),
     ]
     assert (live.keys_live, live.packed_bytes) == (0, 0)
+
+
+def test_a_state_that_no_record_can_hold_is_given_up() -> None:
+    """Its key begins anew; a step with it could be stored by nobody."""
+    failed: list[tuple[str, str]] = []
+
+    def encode_most(state: Count) -> bytes:
+        size = STATE_BYTES_MAX if state.key == "large" else STATE_BYTES_MAX - 8
+        return bytes(size)
+
+    workings = replace(
+        counting(),
+        encode=encode_most,
+        on_failure=lambda key, error: failed.append((key, type(error).__name__)),
+    )
+    live: LivePartition[Count, Item, Told] = LivePartition(workings, Kept())
+    live.take([Item("large", 1_000), Item("good", 1_000)], 2)
+    states = live.step().states
+    assert {key: packed and len(packed) for key, packed in states.items()} == {
+        "good": STATE_BYTES_MAX,
+        "large": None,
+    }
+    assert failed == [("large", "StateTooLargeError")]
+    assert (live.keys_live, live.packed_bytes) == (1, STATE_BYTES_MAX)
 
 
 def test_a_state_that_cannot_be_opened_is_forgotten() -> None:
