@@ -53,6 +53,11 @@ def _pixels(default: int, says: str) -> Any:
     return _number(default, 1, 500, "px", says)
 
 
+def _refinement() -> Any:
+    """What goes beyond the bare rule; off with `"exclusions": false`, unless it is set itself."""
+    return field(default=True, metadata={"refines": True})
+
+
 @dataclass(frozen=True)
 class Params:
     """Of one detector on one page. `enabled` is false where it must not look."""
@@ -93,7 +98,9 @@ class ErrorClickParams(Params):
 
 @dataclass(frozen=True)
 class ThrashedCursorParams(Params):
-    """Of the pointer that is swept to and fro. Source: detectors.md, section 5."""
+    """Of the pointer that is swept to and fro. Source: detectors.md, section 5; `skip_lead_in`:
+    docs/detectors.md.
+    """
 
     min_duration_ms: int = _time_ms(2_000, "how long it lasts at least")
     min_direction_changes: int = _count(10, "turns of more than 90 degrees")
@@ -103,6 +110,7 @@ class ThrashedCursorParams(Params):
     max_gap_ms: int = _time_ms(500, "a longer pause ends it")
     min_step_px: int = _pixels(3, "shorter moves are tremor")
     quiet_ms: int = _time_ms(1_000, "without a turn, after which it is over")
+    skip_lead_in: bool = _refinement()
 
 
 @dataclass(frozen=True)
@@ -121,10 +129,16 @@ class SlowPageParams(Params):
     ttfb_threshold_ms: int = _time_ms(800, "the first byte comes later than this")
     load_threshold_ms: int = _time_ms(3_000, "the page has loaded later than this")
     collect_ms: int = _time_ms(10_000, "after the first report, in which further ones count")
-    late_vitals: bool = True
+    late_vitals: bool = _refinement()
 
 
 P = TypeVar("P", bound=Params)
+
+
+def bare(params: P) -> P:
+    """The same without what refines the rule."""
+    names = [each.name for each in fields(params) if "refines" in each.metadata]
+    return replace(params, **dict.fromkeys(names, False))
 
 
 def bounds_of(kind: type[Params]) -> Mapping[str, Bounds]:
@@ -277,7 +291,9 @@ def parse_detection(section: Mapping[str, Any], problems: Problems) -> Detection
         problems.append(f"{path}preset: must be one of {', '.join(PRESETS)}")
         preset = "gosight"
     base: dict[str, Params] = {}
-    for name, default in {**DEFAULTS, **PRESETS[preset]}.items():
+    is_bare = section.get("exclusions") is False
+    for name, known_default in {**DEFAULTS, **PRESETS[preset]}.items():
+        default = bare(known_default) if is_bare else known_default
         known = check_section(section, name, problems, path)
         also = ("exclude_labels",) if name == "rage_click" else ()
         base[name] = _params(known, default, f"{path}{name}.", problems, also)

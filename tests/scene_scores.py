@@ -28,7 +28,7 @@ from schemas.detection_settings import DEFAULTS
 from tests.scene_files import MORE_SCENES, SCENES, scene_folder, scene_names
 from tests.session_records import live_batches, raw_values
 
-PLAIN: Mapping[str, Any] = {"insights": {"exclusions": False, "slow_page": {"late_vitals": False}}}
+PLAIN: Mapping[str, Any] = {"insights": {"exclusions": False}}
 RULES: Mapping[str, Mapping[str, Any]] = {
     "bare rule": PLAIN,
     "with exclusions": {},

@@ -19,8 +19,6 @@ TOO_MUCH = {
     ("dead_click", "056-no-rage-pin-pad"): 3,
     # A timer fails, each time less than a second after a click that works.
     ("error_click", "035-no-error-polling-timer"): 3,
-    # By the rule an episode begins with the moves that lead to it, here three seconds earlier.
-    ("thrashed_cursor", "067-thrash-up-and-down"): 1,
 }
 MISSED = {
     # Each click shows a spinner, and that nothing ever comes is not told.
@@ -30,7 +28,6 @@ MISSED = {
     ("dead_click", "026-dead-tab-card-submit-phone"): 1,
     # By the rule a circle is no thrashing: it never turns by more than a right angle.
     ("thrashed_cursor", "038-thrash-fast-circles"): 1,
-    ("thrashed_cursor", "067-thrash-up-and-down"): 1,
 }
 
 
@@ -53,11 +50,11 @@ def test_with_exclusions_insights_are_what_people_report() -> None:
 
 
 def test_on_other_sites_nothing_is_wrong_but_what_is_known() -> None:
-    """Of 124 scenes that were labelled without sight of the rules, all else is as people say."""
+    """Of 172 scenes that were labelled without sight of the rules, all else is as people say."""
     scores = scores_of({}, folder=MORE_SCENES)
     assert _count({kind: score.wrong for kind, score in scores.items()}) == TOO_MUCH
     assert _count({kind: score.missed for kind, score in scores.items()}) == MISSED
-    assert over_all(scores).found == 107
+    assert over_all(scores).found == 161
 
 
 def _count(lines: Mapping[str, Sequence[str]]) -> Counter[tuple[str, str]]:

@@ -160,12 +160,13 @@ def follow(
                     turn_count -= _drop_old(steps, now_ms - params.window_ms)
                     if len(steps) > STEPS_MAX:
                         turn_count -= _drop(steps, len(steps) - STEPS_MAX)
-                    if _opens(steps, now_ms, turn_count, params):  # 4
-                        episode = _opened(steps, events, (x, y), last)
+                    sweep = _without_lead_in(steps, quiet_ms) if params.skip_lead_in else steps
+                    if _opens(sweep, now_ms, params):  # 4
+                        episode = _opened(sweep, events, (x, y), last)
                         last = (episode.events[0][0], episode.ordinal)
                         steps, turn_count = [], 0
                     elif rules.explain and turn_count >= worth_turns:
-                        best = _closer(best, steps, events, now_ms, params)
+                        best = _closer(best, sweep, events, now_ms, params)
             else:
                 episode.add(now_ms, length_mpx(square), is_turn, x, y)  # 5
             x0, y0, dx, dy, at_ms = x, y, mx, my, now_ms
@@ -230,16 +231,28 @@ def _drop(steps: list[Step], count: int) -> int:
     return turns
 
 
-def _opens(
-    steps: Sequence[Step], now_ms: int, turn_count: int, params: ThrashedCursorParams
-) -> bool:
+def _without_lead_in(steps: list[Step], quiet_ms: int) -> list[Step]:
+    """The steps since one before the first turn that others followed, none later than `quiet_ms`.
+
+    That is how an episode ends: after so long without a turn the pointer does something else.
+    """
+    first, turned_ms = len(steps), 0
+    for place in range(len(steps) - 1, -1, -1):
+        if steps[place][3]:
+            if first < len(steps) and turned_ms - steps[place][1] > quiet_ms:
+                break
+            first, turned_ms = place, steps[place][1]
+    return steps[max(0, first - 1) :]
+
+
+def _opens(steps: Sequence[Step], now_ms: int, params: ThrashedCursorParams) -> bool:
     """Whether the steps kept are an episode; the oldest one's turn does not count."""
     if not steps or len(steps) + 1 < params.min_positions:
         return False
     duration_ms = now_ms - steps[0][0]
     if duration_ms < params.min_duration_ms:
         return False
-    if turn_count - steps[0][3] < params.min_direction_changes:
+    if sum([step[3] for step in steps[1:]]) < params.min_direction_changes:
         return False
     # Thousandths of a pixel in a millisecond are pixels in a second.
     return sum([length_mpx(step[2]) for step in steps]) >= params.min_velocity * duration_ms

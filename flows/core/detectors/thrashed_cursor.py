@@ -3,7 +3,8 @@
 In: mouse moves, each with some positions. Out: one finding an episode, when it is over. An episode
 opens when the steps of the last `window_ms` are enough positions, last long enough, turn often
 enough and go fast enough; it goes on until there is no turn for `quiet_ms`, a pause, another page,
-or the cap. It reaches from its first step to its last turn. Source: detectors.md, section 5.
+or the cap. It reaches from its first step to its last turn; with `skip_lead_in` the steps before a
+stretch of `quiet_ms` without a turn are of what was before. Source: detectors.md, section 5.
 
 Positions are looked at one by one only where they could matter: as long as the pointer has not
 moved for `min_duration_ms` without a pause, what came is just kept (most movements end before). The

@@ -122,6 +122,23 @@ def test_known_pages_are_bounded() -> None:
     assert all(by_path.of(f"/x/{i}").min_clicks == 3 for i in range(5_000))
 
 
+def test_without_exclusions_the_rules_are_the_bare_ones() -> None:
+    """What refines a rule is off, too, but where it is set."""
+    settings, problems = parse(
+        {
+            "exclusions": False,
+            "slow_page": {"collect_ms": 5_000},
+            "paths": [{"path": "/a", "thrashed_cursor": {"skip_lead_in": True}}],
+        }
+    )
+    assert problems == []
+    assert not settings.params["slow_page"].of("/").late_vitals
+    assert settings.params["slow_page"].of("/").enabled
+    assert not settings.params["thrashed_cursor"].of("/").skip_lead_in
+    assert settings.params["thrashed_cursor"].of("/a").skip_lead_in
+    assert parse({"exclusions": ["canvas"]})[0].params["slow_page"].of("/").late_vitals
+
+
 def test_exclusions_can_be_switched_off() -> None:
     """All of them, or by name."""
     assert parse({"exclusions": False})[0].exclusions == frozenset()

@@ -106,6 +106,30 @@ def test_an_episode_without_turns_is_over() -> None:
     assert finding.details["area_bounds"]["width"] == 40
 
 
+def test_the_way_there_is_no_part_of_it() -> None:
+    """It begins with the step before its first turn; by the bare rule, where the window does."""
+    way = [(50 * i, 100, 2_000 - 45 * i) for i in range(40)]
+    aside = [(2_000, 130, 200), (2_050, 90, 200)]  # One turn, more than a second before the others.
+    wait = [(2_100 + 50 * i, 86 - 4 * i, 200) for i in range(22)]
+    points = way + aside + wait + zigzag(40, 50, 61, 3_200)
+    (finding,) = found(THRASH, *Script().way(points))
+    assert (finding.at_ms, finding.ended_at_ms) == (3_100, 6_200)
+    assert finding.details["direction_changes"] == 60
+    bare = ThrashedCursor(ByPath(ThrashedCursorParams(skip_lead_in=False)))
+    (early,) = found(bare, *Script().way(points))
+    assert early.at_ms < 2_000
+    assert early.ended_at_ms == 6_200
+
+
+def test_a_short_shake_after_a_long_way_is_too_short() -> None:
+    """The way does not make it two seconds."""
+    way = [(50 * i, 100, 2_000 - 45 * i) for i in range(30)]
+    points = way + zigzag(60, 50, 21, 1_500)
+    assert found(THRASH, *Script().way(points)) == []
+    bare = ThrashedCursor(ByPath(ThrashedCursorParams(skip_lead_in=False)))
+    assert len(found(bare, *Script().way(points))) == 1
+
+
 def test_an_episode_is_capped() -> None:
     """After 60 s it is reported, and the next one needs all of it again."""
     first, second = found(THRASH, *Script().way(zigzag(40, 50, 1_300)))
