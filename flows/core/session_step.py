@@ -28,6 +28,7 @@ ROW_EVERY_MS = 10_000
 LINGER_MS = 5_000  # What is due waits so long for the next batch, to be done together with it.
 HELD_MAX = 5_000  # Events; beyond it, or beyond these bytes, the oldest are shown at once.
 HELD_BYTES_MAX = 1024 * 1024
+HELD_FEW = 100  # Events whose bytes nobody has to look at.
 PREVIEWED_MAX = 16
 TRIED_MAX = 200  # Events that are looked at for episodes before they are due: twenty a second.
 
@@ -177,9 +178,11 @@ class SessionStep:
 
     def _show_too_many(self) -> None:
         """Keep what is held within bounds, whatever is sent: a record must hold the state."""
-        over = sum([held.size for held in self._held]) - HELD_MAX
-        if over > 0:
-            self._advance(self._held_times()[over - 1], 0)
+        count = sum([held.size for held in self._held])
+        if count <= HELD_FEW:
+            return
+        if count > HELD_MAX:
+            self._advance(self._held_times()[count - HELD_MAX - 1], 0)
         while sum([held.byte_count for held in self._held]) > HELD_BYTES_MAX:
             times = self._held_times()
             self._advance(times[len(times) // 2], 0)
