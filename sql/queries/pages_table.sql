@@ -1,6 +1,6 @@
 -- The pages of a period, most viewed first: views, time, scrolling, exits and bounces.
 -- The scroll depth is that of a session on the page; exits and bounces are of sessions that began in
--- the period. A trailing * of `path` means all pages below. How long a view lasted: see top_pages.
+-- the period. A trailing * of `path` means all pages below. How long a view lasted: see page_stays.
 WITH
     fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
     fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
@@ -46,55 +46,13 @@ FROM (
 ) AS page
 LEFT JOIN (
     SELECT
-        view.3 AS path,
+        path,
         avg(time_ms) / 1000 AS avg_seconds,
         quantileExactInclusiveOrNull(0.5)(time_ms) / 1000 AS median_seconds,
         quantileExactInclusiveOrNull(0.75)(time_ms) / 1000 AS p75_seconds
-    FROM (
-        SELECT
-            arraySort(arrayMap(
-                part -> ((part.2)[1], (part.3)[1], (part.5)[1], arrayMax(part.6)),
-                arrayFilter(
-                    part -> (part.4)[1],
-                    arraySplit(
-                        (one, key_before) -> one.4 OR one.1 != key_before,
-                        told,
-                        arrayPopBack(arrayPushFront(told.1, ''))
-                    )
-                )
-            )) AS views
-        FROM (
-            SELECT
-                session_id,
-                arraySort(groupArray((
-                    if(page_view_id != '', page_view_id, events.path),
-                    toUnixTimestamp64Milli(timestamp),
-                    event_id,
-                    event_type = 'page_view',
-                    events.path,
-                    ifNull(time_on_page_ms, 0)
-                ))) AS told
-            FROM events FINAL
-            WHERE project_id = {project_id:String}
-              AND event_type IN ('page_view', 'page_exit')
-              AND event_date BETWEEN toDate(period_start) AND toDate(period_end) + 1
-              AND timestamp >= period_start AND timestamp < period_end + toIntervalDay(1)
-            GROUP BY session_id
-        )
+    FROM page_stays(
+        project_id = {project_id:String}, start_ms = {start_ms:Int64}, end_ms = {end_ms:Int64}
     )
-    ARRAY JOIN
-        views AS view,
-        arrayMap(
-            (at_ms, exit_ms, next_ms) -> multiIf(
-                exit_ms > 0, exit_ms,
-                next_ms > 0, least(next_ms - at_ms, 30 * 60000),
-                NULL
-            ),
-            views.1,
-            views.4,
-            arrayPopFront(arrayPushBack(views.1, 0))
-        ) AS time_ms
-    WHERE view.1 < {end_ms:Int64}
     GROUP BY path
 ) AS stayed ON stayed.path = page.path
 LEFT JOIN (

@@ -525,6 +525,36 @@ GROUP BY
     path,
     device_type;
 
+CREATE VIEW page_stays
+AS WITH
+    fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC') AS period_start,
+    fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC') AS period_end
+SELECT
+    session_id,
+    view.3 AS path,
+    view.4 AS anonymous_id,
+    time_ms
+FROM
+(
+    SELECT
+        session_id,
+        arraySort(arrayMap(part -> ((part.2)[1], (part.3)[1], (part.5)[1], (part.6)[1], arrayMax(part.7)), arrayFilter(part -> ((part.4)[1]), arraySplit((one, key_before) -> ((one.4) OR ((one.1) != key_before)), told, arrayPopBack(arrayPushFront(told.1, '')))))) AS views
+    FROM
+    (
+        SELECT
+            session_id,
+            arraySort(groupArray((if(page_view_id != '', page_view_id, events.path), toUnixTimestamp64Milli(timestamp), event_id, event_type = 'page_view', events.path, events.anonymous_id, ifNull(time_on_page_ms, 0)))) AS told
+        FROM events
+        FINAL
+        WHERE (project_id = {project_id:String}) AND (event_type IN ('page_view', 'page_exit')) AND ((event_date >= toDate(period_start)) AND (event_date <= (toDate(period_end) + 1))) AND (timestamp >= period_start) AND (timestamp < (period_end + toIntervalDay(1)))
+        GROUP BY session_id
+    )
+)
+ARRAY JOIN
+    views AS view,
+    arrayMap((at_ms, exit_ms, next_ms) -> multiIf(exit_ms > 0, exit_ms, next_ms > 0, least(next_ms - at_ms, 30 * 60000), NULL), views.1, views.5, arrayPopFront(arrayPushBack(views.1, 0))) AS time_ms
+WHERE (view.1) < {end_ms:Int64};
+
 CREATE TABLE page_time
 (
     `project_id` String,

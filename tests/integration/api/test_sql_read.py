@@ -191,6 +191,7 @@ ATTACKS: dict[str, str] = {
     "merge": "SELECT * FROM merge(currentDatabase(), '.*')",
     "numbers": "SELECT * FROM numbers(10)",
     "view function": "SELECT * FROM view(SELECT * FROM system.tables)",
+    "view with parameters": "SELECT * FROM page_stays(project_id='x', start_ms=0, end_ms=9)",
     "cluster view": "SELECT * FROM viewExplain('EXPLAIN', '', (SELECT 1))",
     "explain in a subquery": "SELECT * FROM (EXPLAIN SELECT 1)",
     "describe": "DESCRIBE TABLE events",
