@@ -81,7 +81,7 @@ def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out:
     """Judge every event of a batch. `opted_out` refuses all of them, whatever they are."""
     judged = Judged(accepted := [])
     settings = project.settings
-    scrub = project.scrubber.scrub_event
+    scrub, clean = project.scrubber.scrub_event, project.scrubber.scrub_field
     sent_at_ms = decoded.sent_at_ms
     is_changed = False
     for place, (item, size) in enumerate(zip(decoded.items, decoded.event_bytes, strict=False)):
@@ -96,7 +96,7 @@ def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out:
         if reason is not None:
             judged.refusals.append(_refuse(place, item, project, reason))
             continue
-        if clip_event(item):
+        if clip_event(item, clean):
             is_changed = True
         if scrub(item):
             is_changed = True

@@ -193,7 +193,8 @@ ROOM = _Room(ROOM_BYTES)
 
 
 def _is_clean(message: Any, fields: tuple[TextField, ...], scrubber: Scrubber) -> bool:
-    return not clip_message(message, fields) and not scrubber.scrub_message(message, fields)
+    is_short = not clip_message(message, fields, scrubber.scrub_field)
+    return is_short and not scrubber.scrub_message(message, fields)
 
 
 def _looks_clean(

@@ -2,14 +2,15 @@
 
 In: events as clients send them. Out: the same events, changed in place: texts no longer than
 schemas.text_fields says and without NUL, maps and lists with no more entries than below. Nothing
-that fits is touched, and cutting twice is cutting once. Pure.
+that fits is touched, and cutting twice is cutting once. What is cut is cleaned before, by a
+function that is passed in: half of a card number is not known for one. Pure.
 Pages, devices and targets come again and again: those that fit are remembered by their bytes.
 Source: events.md, section 6.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, MutableSequence
+from collections.abc import Callable, MutableMapping, MutableSequence
 from typing import Any
 
 from schemas.text_fields import (
@@ -20,6 +21,7 @@ from schemas.text_fields import (
     PAYLOAD_FIELDS,
     Shape,
     TextField,
+    TextKind,
 )
 from schemas.v1.closed_pb2 import GlanceEvent
 from schemas.v1.events_pb2 import Event
@@ -32,22 +34,25 @@ POSITIONS_MAX = 200
 FITTING_MESSAGES_MAX = 8_192
 FITTING_MESSAGE_BYTES_MAX = 1_024
 
+# A whole text, how its field holds it, and what it is, to what may be kept of it.
+Clean = Callable[[str, Shape, TextKind], str]
+
 _ONE, _MESSAGE, _LIST = Shape.ONE, Shape.MESSAGE, Shape.LIST
 _fitting: set[bytes] = {b""}
 
 
-def clip_event(event: Event) -> bool:
+def clip_event(event: Event, clean: Clean) -> bool:
     """Cut an event in place; True if anything was changed.
 
     Of a map with too many keys the first ones in alphabetical order stay. Keys that are too long
     are dropped with their values, not cut: cutting could make two keys the same.
     """
-    changed = not do_ids_fit(event) and _clip_ids(event)
-    if _clip_known(event.page, PAGE_FIELDS):
+    changed = not do_ids_fit(event) and _clip_ids(event, clean)
+    if _clip_known(event.page, PAGE_FIELDS, clean):
         changed = True
-    if _clip_known(event.device, DEVICE_FIELDS):
+    if _clip_known(event.device, DEVICE_FIELDS, clean):
         changed = True
-    if event.custom and _clip_map(event.custom):
+    if event.custom and _clip_map(event.custom, Shape.MAP, TextKind.TEXT, clean):
         changed = True
     member = event.WhichOneof("payload")
     if member == "mouse_move":
@@ -57,7 +62,7 @@ def clip_event(event: Event) -> bool:
             changed = True
     elif member is not None:
         fields = PAYLOAD_FIELDS.get(member)
-        if fields is not None and clip_message(getattr(event, member), fields):
+        if fields is not None and clip_message(getattr(event, member), fields, clean):
             changed = True
     return changed
 
@@ -77,21 +82,21 @@ def do_ids_fit(event: Event | GlanceEvent) -> bool:
     return len(ids) <= ID_CHARS_MAX and "\0" not in ids
 
 
-def _clip_ids(event: Event) -> bool:
+def _clip_ids(event: Event, clean: Clean) -> bool:
     changed = False
     for name in EVENT_ID_FIELDS:
         value = getattr(event, name)
         if len(value) > ID_CHARS_MAX or "\0" in value:
-            setattr(event, name, _cut(value, ID_CHARS_MAX))
+            setattr(event, name, _cut(value, ID_CHARS_MAX, _ONE, TextKind.ID, clean))
             changed = True
     return changed
 
 
-def _clip_known(message: Any, fields: tuple[TextField, ...]) -> bool:
+def _clip_known(message: Any, fields: tuple[TextField, ...], clean: Clean) -> bool:
     key = message.SerializeToString()
     if key in _fitting:
         return False
-    if clip_message(message, fields):
+    if clip_message(message, fields, clean):
         return True
     if len(key) <= FITTING_MESSAGE_BYTES_MAX:
         if len(_fitting) >= FITTING_MESSAGES_MAX:
@@ -100,41 +105,45 @@ def _clip_known(message: Any, fields: tuple[TextField, ...]) -> bool:
     return False
 
 
-def clip_message(message: Any, fields: tuple[TextField, ...]) -> bool:
+def clip_message(message: Any, fields: tuple[TextField, ...], clean: Clean) -> bool:
     """Cut the texts of a message in place, by the list of its fields; True if anything changed."""
     changed = False
-    for name, shape, _, chars_max, inner in fields:
+    for name, shape, kind, chars_max, inner in fields:
         value = getattr(message, name)
         if shape is _ONE:
             if value and (len(value) > chars_max or "\0" in value):
-                setattr(message, name, _cut(value, chars_max))
+                setattr(message, name, _cut(value, chars_max, shape, kind, clean))
                 changed = True
         elif shape is _MESSAGE:
-            if _clip_known(value, inner):
+            if _clip_known(value, inner, clean):
                 changed = True
-        elif value and (_clip_list(value, chars_max) if shape is _LIST else _clip_map(value)):
+        elif value and (
+            _clip_list(value, chars_max, kind, clean)
+            if shape is _LIST
+            else _clip_map(value, shape, kind, clean)
+        ):
             changed = True
     return changed
 
 
-def _clip_list(values: MutableSequence[str], chars_max: int) -> bool:
+def _clip_list(values: MutableSequence[str], chars_max: int, kind: TextKind, clean: Clean) -> bool:
     changed = len(values) > LIST_ITEMS_MAX
     del values[LIST_ITEMS_MAX:]
     for index, value in enumerate(values):
         if len(value) > chars_max or "\0" in value:
-            values[index] = _cut(value, chars_max)
+            values[index] = _cut(value, chars_max, _LIST, kind, clean)
             changed = True
     return changed
 
 
-def _clip_map(values: MutableMapping[str, str]) -> bool:
+def _clip_map(values: MutableMapping[str, str], shape: Shape, kind: TextKind, clean: Clean) -> bool:
     changed = False
     for key, value in list(values.items()):
         if len(key) > MAP_KEY_CHARS_MAX or "\0" in key:
             del values[key]
             changed = True
         elif len(value) > MAP_VALUE_CHARS_MAX or "\0" in value:
-            values[key] = _cut(value, MAP_VALUE_CHARS_MAX)
+            values[key] = _cut(value, MAP_VALUE_CHARS_MAX, shape, kind, clean)
             changed = True
     if len(values) > MAP_KEYS_MAX:
         for key in sorted(values)[MAP_KEYS_MAX:]:
@@ -143,5 +152,6 @@ def _clip_map(values: MutableMapping[str, str]) -> bool:
     return changed
 
 
-def _cut(text: str, chars_max: int) -> str:
-    return text.replace("\0", "")[:chars_max]
+def _cut(text: str, chars_max: int, shape: Shape, kind: TextKind, clean: Clean) -> str:
+    text = text.replace("\0", "")
+    return text if len(text) <= chars_max else clean(text, shape, kind)[:chars_max]

@@ -123,6 +123,12 @@ class Scrubber:
         """A path, also if a query was left on it."""
         return self._memos[TextKind.PATH][path]
 
+    def scrub_field(self, text: str, shape: Shape, kind: TextKind) -> str:
+        """A text of an event, by how its field holds it and what it is."""
+        if kind is _ID or (shape is Shape.TRAITS and not self._scrubs_traits):
+            return text
+        return self._memos[TextKind.ERROR if shape is Shape.QUERY else kind][text]
+
     def scrub_event(self, event: Event) -> bool:
         """Scrub all texts of an event in place; True if anything was changed.
 

@@ -92,7 +92,7 @@ def raw_values(
         by_session: dict[str, list[Event]] = {}
         for event in parsed.events:
             assert isinstance(event, Event), event
-            clip_event(event)
+            clip_event(event, _SCRUBBER.scrub_field)
             _SCRUBBER.scrub_event(event)
             by_session.setdefault(sessions(event.session_id), []).append(event)
         for session_text, events in by_session.items():
