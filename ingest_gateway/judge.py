@@ -1,7 +1,7 @@
 """Each event of a batch gets in or is refused with a reason; what gets in is cut and scrubbed.
 
 In: a `Decoded` batch and its project. Out: a `Judged` batch: what goes on, what was refused and
-why. Pure, but that it changes the events in place. Whether an event is good is decided in
+why. Pure, but that it changes the batch in place. Whether an event is good is decided in
 `schemas.validate`, shared with the flows.
 """
 
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ingest_gateway.decode import Decoded, Faulty
 from ingest_gateway.screen import Screen, screen_of
+from schemas.clip import clip_sdk_version
 from schemas.event_types import ERROR_TYPES
 from schemas.privacy import Scrubber, scrubber_of
 from schemas.reasons import RejectReason
@@ -83,7 +84,7 @@ def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out:
     settings = project.settings
     scrub, clean = project.scrubber.scrub_event, project.scrubber.scrub_field
     sent_at_ms = decoded.sent_at_ms
-    is_changed = False
+    is_changed = _clip_version(decoded, project.scrubber)
     for place, (item, size) in enumerate(zip(decoded.items, decoded.event_bytes, strict=False)):
         if isinstance(item, Faulty):
             judged.refusals.append(_refuse_faulty(place, item, project, opted_out))
@@ -112,6 +113,16 @@ def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out:
     )
     judged.is_changed = is_changed
     return judged
+
+
+def _clip_version(decoded: Decoded, scrubber: Scrubber) -> bool:
+    version = clip_sdk_version(decoded.sdk_version, scrubber.scrub_field)
+    if version == decoded.sdk_version:
+        return False
+    decoded.sdk_version = version
+    if decoded.batch is not None:
+        decoded.batch.sdk_version = version
+    return True
 
 
 def _refuse(place: int, event: Event, project: Project, reason: RejectReason) -> Refusal:

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from ingest_gateway.decode import SCAN_ABOVE_BYTES
-from schemas.clip import POSITIONS_MAX, clip_message, do_ids_fit
+from schemas.clip import POSITIONS_MAX, clip_message, clip_sdk_version, do_ids_fit
 from schemas.event_types import ERROR_TYPES
 from schemas.identifiers import clock_shift_ms, is_canonical_uuid
 from schemas.privacy import Scrubber, scrubber_of
@@ -91,6 +91,9 @@ class Screen:
         except DecodeError:
             return None
         if not _is_exact(batch, len(body)) or batch.project_key:
+            return None
+        version = batch.sdk_version
+        if clip_sdk_version(version, self._scrubber.scrub_field) != version:
             return None
         events = batch.events
         count = len(events)

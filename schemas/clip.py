@@ -19,6 +19,7 @@ from schemas.text_fields import (
     ID_CHARS_MAX,
     PAGE_FIELDS,
     PAYLOAD_FIELDS,
+    SDK_VERSION_CHARS_MAX,
     Shape,
     TextField,
     TextKind,
@@ -90,6 +91,11 @@ def _clip_ids(event: Event, clean: Clean) -> bool:
             setattr(event, name, _cut(value, ID_CHARS_MAX, _ONE, TextKind.ID, clean))
             changed = True
     return changed
+
+
+def clip_sdk_version(text: str, clean: Clean) -> str:
+    """What is kept of a batch's `sdk_version`: each record that is made of the batch repeats it."""
+    return clean(text.replace("\0", ""), _ONE, TextKind.TEXT)[:SDK_VERSION_CHARS_MAX]
 
 
 def _clip_known(message: Any, fields: tuple[TextField, ...], clean: Clean) -> bool:

@@ -40,6 +40,7 @@ from schemas.text_fields import (
     ID_CHARS_MAX,
     PAGE_FIELDS,
     PAYLOAD_FIELDS,
+    SDK_VERSION_CHARS_MAX,
     TextField,
 )
 from schemas.v1.common_pb2 import DeviceInfo, PageContext, TargetElement
@@ -144,12 +145,20 @@ def batch() -> str:
     rows = (
         _row(
             f"`{field.name}`",
-            "list of events" if field.message_type is not None else _type(field, None),
+            _type_on_batch(field),
             comments()[EventBatch.DESCRIPTOR.name, field.name],
         )
         for field in EventBatch.DESCRIPTOR.fields
     )
     return _table(_HEAD, rows)
+
+
+def _type_on_batch(field: Any) -> str:
+    if field.message_type is not None:
+        return "list of events"
+    if field.name == "sdk_version":
+        return f"text, {SDK_VERSION_CHARS_MAX}"
+    return _type(field, None)
 
 
 def event() -> str:

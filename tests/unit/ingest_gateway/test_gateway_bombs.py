@@ -223,6 +223,36 @@ def test_values_of_a_batch_are_not_copied_without_bound() -> None:
     assert len(decode(shared_bomb(1_000, 200), BodyForm.JSON, DecodeLimits()).items) == 200
 
 
+@pytest.mark.parametrize("kind", ["refused", "accepted"])
+async def test_version_of_a_batch_is_not_copied_without_bound(world: World, kind: str) -> None:
+    """A megabyte of `sdk_version` does not stand in the records of 100 sessions or dead letters."""
+    batch = EventBatch(sdk_version="v" * 1_000_000)
+    for _ in range(100):
+        batch.events.append(make_batch(1).events[0] if kind == "accepted" else Event(event_type=10))
+    body = gzip.compress(batch.SerializeToString())
+    tracemalloc.start()
+    try:
+        response = await world.post(body, headers={"Content-Encoding": "gzip"})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert response.status == 202
+    assert peak < 20_000_000
+    assert len(world.sink.records) == 100
+    assert {one.sdk_version for one in (*world.sink.raw(), *world.sink.rejected())} == {"v" * 100}
+
+
+@pytest.mark.parametrize("text", ["4111 1111 1111 1111", "v" * 101, "1\0.0"])
+async def test_version_of_a_batch_is_cut_and_scrubbed(world: World, text: str) -> None:
+    """Also where the bytes of a batch could go on as they came."""
+    batch = make_batch(2)
+    batch.sdk_version = text
+    await world.send(batch)
+    (raw,) = world.sink.raw()
+    assert raw.sdk_version in ("[redacted:card]", "v" * 100, "1.0")
+    assert len(raw.events) == 2
+
+
 def test_a_large_batch_goes_out_in_records_that_fit() -> None:
     """More than a record holds becomes several records, nothing left out, in order."""
     events = [Event(event_id=f"e{i}", custom={"k": "v" * 9_000}) for i in range(400)]

@@ -89,6 +89,8 @@ def test_what_passes_is_what_judge_takes_whole(
     batch = make_batch(4)
     for _ in range(changes):
         fill(chance.choice(batch.events), chance)
+    if changes == 3:
+        batch.sdk_version = chance.choice(TEXTS)
     body = batch.SerializeToString()
     project = Project.of(make_key(settings=document))
     at_ms = now_ms()
