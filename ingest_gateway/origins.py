@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 ALLOW_METHODS = "GET, POST, OPTIONS"
-ALLOW_HEADERS = "Content-Type, Content-Encoding, X-GoSight-Key, X-Grpc-Web, X-User-Agent"
+# Every header of `bodies` and `grpc_web` that a page may set, and what gRPC-Web clients add: a
+# browser does not send a request with one that is not here.
+ALLOW_HEADERS = (
+    "Content-Type, Content-Encoding, X-GoSight-Key, X-Project-Key, X-Grpc-Web, X-User-Agent, "
+    "Grpc-Encoding, Grpc-Accept-Encoding, Grpc-Timeout"
+)
 EXPOSE_HEADERS = "grpc-status, grpc-message, Retry-After"
 MAX_AGE_S = "86400"
 
