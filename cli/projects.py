@@ -55,12 +55,13 @@ def create(
     from cli.settings import load_settings
 
     name, document = _project_name(name), _settings_document(settings)
+    domains = _domains(domain or [])
     with (
         told_plainly(data),
         connect(load_settings(data).database_url) as connection,
         connection.transaction(),
     ):
-        project = create_project(connection, name, domain or [], document)
+        project = create_project(connection, name, domains, document)
         write_key, _ = create_key(connection, project.id, name="Default", permission="write")
         read_key, _ = create_key(connection, project.id, name="Default", permission="read")
     print_result(
@@ -144,6 +145,20 @@ def _project_name(text: str) -> str:
     if not 0 < len(name) <= NAME_CHARS_MAX or not name.isprintable():
         fail(f"a project's name is one line of 1 to {NAME_CHARS_MAX} characters")
     return name
+
+
+def _domains(texts: list[str]) -> list[str]:
+    from schemas.domains import DOMAINS_MAX, read_domain
+
+    if len(texts) > DOMAINS_MAX:
+        fail(f"--domain: at most {DOMAINS_MAX} of them")
+    domains: list[str] = []
+    for text in texts:
+        try:
+            domains.append(read_domain(text))
+        except ValueError as error:
+            fail(f"--domain {text}: {error}")
+    return domains
 
 
 def _settings_document(text: str) -> dict[str, Any]:

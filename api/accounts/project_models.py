@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,22 +9,14 @@ from pydantic import AfterValidator, AwareDatetime, Field, RootModel, StringCons
 
 from api.accounts.fields import UNNAMED, Answer, Line, Moment, Role
 from api.bodies import Body
-
-DOMAINS_MAX = 100
-_HOST = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\.?"
-_DOMAIN = re.compile(rf"(?:\*\.)?{_HOST}|https?://(?:{_HOST}|\[[0-9a-f:.]+\])(?::\d{{1,5}})?/?")
-
-
-def _domain(text: str) -> str:
-    if not _DOMAIN.fullmatch(text):
-        raise ValueError("is no domain, as shop.example, *.shop.example or https://shop.example")
-    return text
-
+from schemas.domains import DOMAIN_CHARS_MAX, DOMAINS_MAX, read_domain
 
 Domain = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, to_lower=True, min_length=1, max_length=253),
-    AfterValidator(_domain),
+    StringConstraints(
+        strip_whitespace=True, to_lower=True, min_length=1, max_length=DOMAIN_CHARS_MAX
+    ),
+    AfterValidator(read_domain),
 ]
 Domains = Annotated[list[Domain], Field(max_length=DOMAINS_MAX)]
 Permission = Literal["write", "read"]

@@ -255,6 +255,17 @@ def test_settings_of_a_project_are_checked_as_the_api_checks_them(document: str,
     assert told in result.output
 
 
+@pytest.mark.parametrize(
+    "domain", ["localhost:3000", "Foo Bar", "https://x.example/path", "*", "", "x" * 254]
+)
+def test_domains_of_a_project_are_checked_as_the_api_checks_them(domain: str) -> None:
+    """A domain that no page can match would shut all of them out: it is refused, and named."""
+    command = ["projects", "create", "x", "--domain", "shop.example", "--domain", domain]
+    result = runner.invoke(app, command, env={**NOWHERE, "COLUMNS": "400"})
+    assert result.exit_code == 1
+    assert f"--domain {domain}: is no domain" in result.output
+
+
 @pytest.mark.parametrize("name", ["", "  ", "x" * 256, "two\nlines"])
 def test_a_project_has_a_name(name: str) -> None:
     """An empty name, or one that is no line, is refused before anything is written."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ingest_gateway.origins import is_origin_allowed
 from schemas.client_address import client_address
+from schemas.domains import read_domain
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,23 @@ from schemas.client_address import client_address
 def test_origin(origin: str | None, domains: list[str], is_allowed: bool) -> None:
     """A list allows its hosts, `*.` their sub-domains, and nothing that only looks like them."""
     assert is_origin_allowed(origin, domains) is is_allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "domain"),
+    [
+        ("https://a.example", "https://A.example:443/"),
+        ("http://a.example", "http://a.example:80"),
+        ("http://[::1]", "http://[::1]:80"),
+        ("http://localhost:3000", "http://localhost:3000/"),
+        ("http://localhost:3000", " localhost "),
+        ("https://a.example:80", "https://a.example:80"),
+        ("https://www.a.example", "*.A.Example."),
+    ],
+)
+def test_a_domain_that_is_taken_allows_its_pages(origin: str, domain: str) -> None:
+    """Browsers leave the usual port of a scheme out of an Origin; people do not."""
+    assert is_origin_allowed(origin, [read_domain(domain)])
 
 
 @given(origin=st.text(max_size=40), domain=st.text(max_size=20))
