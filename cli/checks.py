@@ -55,7 +55,7 @@ def all_checks(settings: CliSettings, data: Path) -> Iterator[Check]:
     databases = [*_postgres(settings.database_url), *_clickhouse(settings.clickhouse_url)]
     yield from databases
     yield _redis(settings.redis_url)
-    yield from _kafka(settings.kafka_brokers)
+    yield from _kafka(settings)
     if all(check.ok for check in databases):
         yield _migrations(settings)
     else:
@@ -157,7 +157,8 @@ def _redis(url: str) -> Check:
     return Check("redis", True, f"version {version}")
 
 
-def _kafka(brokers: str) -> Iterator[Check]:
+def _kafka(settings: CliSettings) -> Iterator[Check]:
+    brokers = settings.kafka_brokers
     admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
     try:
         count = len(admin.list_topics(timeout=TIMEOUT_S).brokers)
@@ -166,7 +167,12 @@ def _kafka(brokers: str) -> Iterator[Check]:
         return
     yield Check("kafka", True, f"{count} broker{'' if count == 1 else 's'}")
     try:
-        faults = check_topics(brokers, TIMEOUT_S)
+        faults = check_topics(
+            brokers,
+            TIMEOUT_S,
+            replication=settings.replication,
+            min_insync_replicas=settings.min_insync_replicas,
+        )
     except ConnectorError as error:
         faults = [str(error)]
     yield Check(

@@ -33,12 +33,21 @@ def create(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 
 @app.command()
 def check(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
-    """Compare partitions and retention with the registry; exit code 1 if anything differs."""
+    """Compare the topics with the registry; exit code 1 if anything differs.
+
+    Partitions, retention and room for records are the registry's; copies are those of
+    KAFKA_REPLICATION and KAFKA_MIN_INSYNC_REPLICAS at least.
+    """
     from cli.settings import load_settings
     from connectors.kafka_admin import check_topics
 
     with told_plainly(data):
-        faults = check_topics(load_settings(data).kafka_brokers)
+        settings = load_settings(data)
+        faults = check_topics(
+            settings.kafka_brokers,
+            replication=settings.replication,
+            min_insync_replicas=settings.min_insync_replicas,
+        )
     print_result(
         {"ok": not faults, "faults": faults},
         as_json,

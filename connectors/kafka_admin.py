@@ -136,8 +136,12 @@ def read_topics(
     return found
 
 
-def check_topics(brokers: str, timeout_s: float = 10.0) -> list[str]:
+def check_topics(
+    brokers: str, timeout_s: float = 10.0, *, replication: int = 1, min_insync_replicas: int = 1
+) -> list[str]:
     """Compare the cluster's topics with the registry; return one sentence per difference.
+
+    More copies than asked for, or room for larger records, are no difference.
 
     Raises:
         RetryableError: no broker answers.
@@ -156,12 +160,25 @@ def check_topics(brokers: str, timeout_s: float = 10.0) -> list[str]:
         if topic.name not in existing:
             faults.append(f"topic {topic.name} does not exist")
             continue
-        partitions = len(existing[topic.name].partitions)
-        if partitions != topic.partitions:
-            faults.append(f"{topic.name} has {partitions} partitions instead of {topic.partitions}")
+        partitions = existing[topic.name].partitions
+        if len(partitions) != topic.partitions:
+            faults.append(
+                f"{topic.name} has {len(partitions)} partitions instead of {topic.partitions}"
+            )
+        copies = min((len(one.replicas) for one in partitions.values()), default=0)
+        if copies < replication:
+            faults.append(f"{topic.name} has {copies} copies instead of {replication}")
         for name in ("cleanup.policy", "retention.ms"):
             wanted_value = {"cleanup.policy": "delete", **_topic_config(topic)}.get(name)
             value = found[topic.name][name].value
             if wanted_value is not None and value != wanted_value:
                 faults.append(f"{topic.name} has {name} {value} instead of {wanted_value}")
+        at_least = {
+            "min.insync.replicas": min_insync_replicas,
+            "max.message.bytes": topic.max_message_bytes,
+        }
+        for name, number in at_least.items():
+            value = found[topic.name][name].value
+            if int(value) < number:
+                faults.append(f"{topic.name} has {name} {value} instead of {number}")
     return faults

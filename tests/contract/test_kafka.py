@@ -14,7 +14,14 @@ from bytewax import operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, run_main
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from connectors.errors import FatalError, RetryableError
 from connectors.kafka import KafkaPositionStore, KafkaSource, KafkaSpanReader
@@ -326,3 +333,29 @@ def test_topics_are_as_the_registry_says(running_stack: Any) -> None:
     assert ensure_topics(running_stack.kafka_brokers) == []
     assert check_topics(running_stack.kafka_brokers) == []
     assert len(TOPICS) == 10
+
+
+@pytest.mark.integration
+def test_topics_that_are_kept_less_safely_are_told(running_stack: Any) -> None:
+    """Too few copies, too few of them asked to confirm, and records that would not fit."""
+    name = EVENTS_ERRORS.name
+    faults = check_topics(running_stack.kafka_brokers, replication=3, min_insync_replicas=2)
+    assert len(faults) == 2 * len(TOPICS)
+    assert f"{name} has 1 copies instead of 3" in faults
+    assert f"{name} has min.insync.replicas 1 instead of 2" in faults
+    try:
+        _set_topic(running_stack.kafka_brokers, name, "max.message.bytes", "1048588")
+        faults = check_topics(running_stack.kafka_brokers)
+        assert faults == [f"{name} has max.message.bytes 1048588 instead of 4194304"]
+        _set_topic(running_stack.kafka_brokers, name, "max.message.bytes", "8388608")
+        assert check_topics(running_stack.kafka_brokers) == []
+    finally:
+        _set_topic(running_stack.kafka_brokers, name, "max.message.bytes", "4194304")
+
+
+def _set_topic(brokers: str, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": brokers})
+    for changed in admin.incremental_alter_configs([resource]).values():
+        changed.result()
