@@ -25,12 +25,15 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from connectors.errors import RetryableError
 from connectors.kafka_log import OutRecord
 from connectors.telemetry import get_logger
+from schemas.topics import EVENTS_ERRORS, EVENTS_RAW, EVENTS_REJECTED
 
 POLL_INTERVAL_S = 0.001
 # Key, headers and librdkafka's own record of a message, beside the value.
 RECORD_OVERHEAD_BYTES = 512
 RECORD_BYTES_MAX = 4 * 1024 * 1024  # As the topics are created.
 READY_CHECK_TIMEOUT_S = 2.0
+# Without one of these, batches of events are refused.
+NEEDED_TOPICS = (EVENTS_RAW.name, EVENTS_ERRORS.name, EVENTS_REJECTED.name)
 
 
 class SinkFullError(RetryableError):
@@ -178,7 +181,7 @@ class KafkaRecordSink:
                     break
 
     async def check(self) -> str | None:
-        """See `RecordSink.check`: the brokers answer, or have just acknowledged."""
+        """See `RecordSink.check`: the brokers answer, and have the topics of events."""
         if self._fatal is not None:
             return self._fatal
         if self.bytes_in_flight * 2 > self._limits.bytes_in_flight_max:
@@ -190,7 +193,12 @@ class KafkaRecordSink:
             )
         except KafkaException as error:
             return f"no broker answers: {error.args[0].str()}"
-        return None if metadata.brokers else "no broker answers"
+        if not metadata.brokers:
+            return "no broker answers"
+        missing = [name for name in NEEDED_TOPICS if name not in metadata.topics]
+        return (
+            f"topic {missing[0]} does not exist; run `gosight topics create`" if missing else None
+        )
 
     async def close(self, timeout_s: float) -> int:
         """Wait for what is in flight; return how many records were left unacknowledged."""

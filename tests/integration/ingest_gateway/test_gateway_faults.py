@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientError, ClientSession
+from confluent_kafka.admin import AdminClient
 
 from connectors.kafka_admin import ensure_topics
-from schemas.topics import EVENTS_RAW
+from schemas.topics import EVENTS_RAW, EVENTS_REJECTED
 from schemas.v1.pipeline_pb2 import RawBatch
 from standalone.kafka import KafkaServer
 from standalone.ports import choose_port
@@ -168,6 +169,30 @@ def own_kafka(tmp_path: Path) -> Iterator[KafkaServer]:
         yield server
     finally:
         server.process.stop()
+
+
+async def test_a_topic_is_not_there(servers: RunningStack, own_kafka: KafkaServer) -> None:
+    """A broker that answers and has no place for events: not ready, and said which is missing."""
+    admin = AdminClient({"bootstrap.servers": own_kafka.brokers})
+    for deleted in admin.delete_topics([EVENTS_REJECTED.name], operation_timeout=10).values():
+        deleted.result()
+    environ = {**servers.urls, "KAFKA_BROKERS": own_kafka.brokers}
+    with gateway_process(environ) as gateway:
+        async with ClientSession() as session:
+
+            async def ready() -> tuple[int, str]:
+                async with session.get(gateway.url + "/ready") as response:
+                    kafka = (await response.json())["dependencies"]["kafka"]
+                    return response.status, kafka["detail"]
+
+            async with asyncio.timeout(10):
+                while EVENTS_REJECTED.name not in (found := await ready())[1]:
+                    await asyncio.sleep(0.1)
+            assert found[0] == 503
+            ensure_topics(own_kafka.brokers)
+            async with asyncio.timeout(10):
+                while await ready() != (200, ""):
+                    await asyncio.sleep(0.1)
 
 
 async def test_broker_stopped_and_continued(servers: RunningStack, own_kafka: KafkaServer) -> None:
