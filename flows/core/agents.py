@@ -7,6 +7,8 @@ Google's rule that Android phones say `Mobile` and tablets do not.
 
 from __future__ import annotations
 
+import re
+
 from flows.core.enrich import Agent
 from schemas.lookups import ParsedAgent
 
@@ -24,13 +26,18 @@ _BROWSERS = {
 }
 _SYSTEMS = {"Mac OS X": "macOS", "iOS": "iOS", "Chrome OS": "ChromeOS"}
 _MOBILE_SYSTEMS = frozenset({"iOS", "Android", "Windows Phone", "KaiOS", "HarmonyOS"})
-_BOT_WORDS = ("bot", "crawler", "spider", "headless", "lighthouse", "curl/", "python-requests")
+# Phones of the brand Cubot are none.
+_names_bot = re.compile(
+    r"(?<!cu)bot|crawler|spider|headless|lighthouse|curl/|python-requests"
+).search
+# "Tablet PC" is what Windows says on desktops with its handwriting parts.
+_names_tablet = re.compile(r"tablet(?! pc)|kindle").search
 
 
 def agent_of(parsed: ParsedAgent) -> Agent:
     """Name browser, system and device class; an unknown agent gives empty fields."""
     text = parsed.text.lower()
-    is_bot = parsed.device_family == "Spider" or any(word in text for word in _BOT_WORDS)
+    is_bot = parsed.device_family == "Spider" or _names_bot(text) is not None
     return Agent(
         browser=_BROWSERS.get(parsed.browser, parsed.browser),
         browser_version=parsed.browser_version,
@@ -47,9 +54,8 @@ def _device_type(parsed: ParsedAgent, text: str) -> str:
     if (
         parsed.device_family.startswith("iPad")
         or "tablet" in parsed.device_brand.lower()
-        or "tablet" in text
+        or _names_tablet(text)
         or (parsed.system == "Android" and "mobile" not in text)
-        or "kindle" in text
     ):
         return "tablet"
     if parsed.system in _MOBILE_SYSTEMS or "mobile" in text:

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from connectors.lookups import load_agent_parser
 from flows.core.agents import agent_of, merge_client_agent
-from flows.core.enrich import Agent, Campaign, campaign_of, host_of, path_of, referrer_domain_of
+from flows.core.enrich import (
+    Agent,
+    Campaign,
+    campaign_of,
+    host_of,
+    path_of,
+    referrer_domain_of,
+)
 
 IPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 "
@@ -28,6 +35,10 @@ MAC = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 "
     "(KHTML, like Gecko) Version/17.4 Safari/605.1.15"
 )
+INTERNET_EXPLORER = (
+    "Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; Touch; .NET4.0E; Tablet PC 2.0; rv:11.0) "
+    "like Gecko"
+)
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
 
@@ -43,6 +54,9 @@ GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.
         (ANDROID_PHONE, "Chrome", "Android", "mobile", False),
         (GOOGLEBOT, "Googlebot", "", "desktop", True),
         ("curl/8.5.0", "curl", "", "desktop", True),
+        (ANDROID_PHONE.replace("Pixel 8", "CUBOT X19"), "Chrome", "Android", "mobile", False),
+        (INTERNET_EXPLORER, "IE", "Windows", "desktop", False),
+        (ANDROID_TABLET.replace("SM-X710", "Pixel Tablet"), "Chrome", "Android", "tablet", False),
         ("", "", "", "", False),
     ],
 )
