@@ -80,6 +80,11 @@ def referrer_domain_of(referrer: str, url: str) -> str:
     return "" if domain == host_of(url) else domain
 
 
+def declared_domain(text: str) -> str:
+    """A referring host as a client names it, in the form of `host_of`: one site is one source."""
+    return host_of(text if "//" in text else f"//{text}")
+
+
 @lru_cache(maxsize=16_384)
 def path_of(url: str) -> str:
     """The path of a URL, `/` for a bare host, empty if the text is no URL."""

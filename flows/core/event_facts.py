@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from flows.core.agents import agent_of, merge_client_agent
-from flows.core.enrich import Agent, AgentParser, campaign_of, path_of, referrer_domain_of
+from flows.core.enrich import (
+    Agent,
+    AgentParser,
+    campaign_of,
+    declared_domain,
+    path_of,
+    referrer_domain_of,
+)
 from schemas.codec import CodecError, event_identity
 from schemas.identifiers import are_canonical_uuids, is_canonical_uuid
 from schemas.records import RETENTION_DAYS_MAX
@@ -97,7 +104,8 @@ def with_declared(page: PageFacts, payload: SessionStartPayload) -> PageFacts:
     declared = declared_campaign(payload)
     if any(declared):
         from_url = [mine or theirs for mine, theirs in zip(declared, from_url, strict=True)]
-    return (url, path, title, referrer, payload.referrer_domain or domain, *from_url)
+    referrer_domain = declared_domain(payload.referrer_domain) or domain
+    return (url, path, title, referrer, referrer_domain, *from_url)
 
 
 def device_agent(device: DeviceInfo, request_agent: str, parse_agent: AgentParser) -> Agent:

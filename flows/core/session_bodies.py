@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Protocol
 
+from flows.core.enrich import declared_domain
 from flows.core.event_facts import declared_campaign, remember
 from flows.core.session_event import (
     Body,
@@ -237,7 +238,8 @@ def _mutation(value: bytes) -> Mutation:
 
 def _started(value: bytes) -> Started:
     payload = SessionStartPayload.FromString(value)
-    return Started(payload.entry_url, declared_campaign(payload), payload.referrer_domain)
+    domain = declared_domain(payload.referrer_domain)
+    return Started(payload.entry_url, declared_campaign(payload), domain)
 
 
 def _ended(value: bytes) -> Ended:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from flows.core.enrich import declared_domain
 from flows.core.event_facts import declared_campaign, remember
 from flows.core.session_batches import page_key
 from flows.core.session_bodies import (
@@ -335,7 +336,8 @@ def _mutation(text: str) -> Body:
 
 def _started(text: str) -> Body:
     payload = _read_other(text)
-    return Started(payload.entry_url, declared_campaign(payload), payload.referrer_domain)
+    domain = declared_domain(payload.referrer_domain)
+    return Started(payload.entry_url, declared_campaign(payload), domain)
 
 
 def _ended(text: str) -> Body:

@@ -12,6 +12,7 @@ from flows.core.enrich import (
     Agent,
     Campaign,
     campaign_of,
+    declared_domain,
     host_of,
     path_of,
     referrer_domain_of,
@@ -102,6 +103,21 @@ def test_ipad_in_desktop_mode_is_a_tablet() -> None:
 def test_campaigns(url: str, campaign: Campaign) -> None:
     """Five parameters, source and medium in lower case, the first of a repeated one."""
     assert campaign_of(url) == campaign
+
+
+@pytest.mark.parametrize(
+    ("text", "domain"),
+    [
+        ("www.Google.com", "google.com"),
+        ("news.example:8080", "news.example"),
+        ("https://www.news.example/a?b=c", "news.example"),
+        ("", ""),
+        ("[bad", ""),
+    ],
+)
+def test_a_declared_domain_is_that_of_a_referrer(text: str, domain: str) -> None:
+    """A site is one source, whether a page's referrer or session_start names it."""
+    assert declared_domain(text) == domain
 
 
 def test_referrer_domain_is_foreign_only() -> None:
