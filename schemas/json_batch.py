@@ -18,6 +18,7 @@ import msgspec
 
 from schemas.codec import CodecError
 from schemas.event_types import INPUT_TYPES, NAME_BY_NUMBER, PAYLOAD_BY_NUMBER, number_of
+from schemas.json_bounds import DEPTH_MAX, is_too_dense, nesting_exceeds
 from schemas.json_events import EVENT_TEXTS, batch_to_json, event_to_json
 from schemas.json_ignored import ignored_names
 from schemas.json_messages import JsonObject, camel_case, read_device, read_page, read_payload
@@ -27,7 +28,6 @@ from schemas.v1.common_pb2 import DeviceInfo, PageContext
 from schemas.v1.events_pb2 import Event
 
 __all__ = [
-    "DEPTH_MAX",
     "JsonBatch",
     "JsonBatchError",
     "JsonBatchTooLargeError",
@@ -35,15 +35,9 @@ __all__ = [
     "batch_from_json",
     "batch_to_json",
     "event_to_json",
-    "nesting_exceeds",
 ]
 
-DEPTH_MAX = 32
-# Bounds of one body, so that reading it takes no more than some ten megabytes.
-VALUES_MAX = 128 * 1024
-CONTAINERS_MAX = 32 * 1024
 IGNORED_MAX = 20  # Names that are told.
-DENSE_ABOVE_BYTES = 32 * 1024  # A smaller body cannot hold enough of them to hurt.
 
 _SHARED_TEXTS = ("session_id", "user_id", "anonymous_id")
 _CAMEL = {name: camel_case(name) for name in (*EVENT_TEXTS, "event_type", "sent_at")}
@@ -51,9 +45,7 @@ _CAMEL |= {name: camel_case(name) for name in ("project_key", "sdk_version")}
 _TEXT_BY_KEY = {key: name for name in EVENT_TEXTS for key in (_CAMEL[name], name)}
 _PAGE_KEYS_ON_EVENTS = ("url", "path", "title", "referrer")
 
-_BRACES = bytes.maketrans(b"[]", b"{}")
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-
+_ABSENT = (None, "")
 _sent_at = whole_number(INT64)
 _encode = msgspec.json.Encoder().encode
 
@@ -128,7 +120,7 @@ def batch_from_json(
         JsonBatchError: the body is no batch.
         JsonBatchTooLargeError: it has too many values, or its own are too much for so many events.
     """
-    if len(body) > DENSE_ABOVE_BYTES and _is_too_dense(body):
+    if is_too_dense(body):
         raise JsonBatchTooLargeError("more values than a batch may have")
     if nesting_exceeds(body, DEPTH_MAX):
         raise JsonBatchError(f"nested more than {DEPTH_MAX} deep")
@@ -153,40 +145,6 @@ def batch_from_json(
         events=read,
         ignored=_ignored_of(events, read),
     )
-
-
-def nesting_exceeds(body: bytes, depth_max: int) -> bool:
-    """True if arrays and objects lie deeper in each other than allowed.
-
-    Works on the bytes, without a parser: texts are taken out, then the innermost pairs of
-    brackets one layer at a time. Unbalanced brackets count as too deep; they are no JSON anyway.
-    """
-    skeleton = _outside_texts(body).translate(_BRACES, _NO_BRACKETS)
-    for _ in range(depth_max):
-        if not skeleton:
-            return False
-        skeleton = skeleton.replace(b"{}", b"")
-    return bool(skeleton)
-
-
-def _is_too_dense(body: bytes) -> bool:
-    """True if reading the body would cost many times its size.
-
-    `{},` is three bytes on the wire and eighty in memory, and two megabytes of it pack into two
-    kilobytes. Real batches stay far below: some 60 values and 10 objects an event.
-    """
-    if body.count(b'"') > 2 * VALUES_MAX:
-        return True
-    outside_texts = _outside_texts(body)
-    containers = outside_texts.count(b"{") + outside_texts.count(b"[")
-    return containers > CONTAINERS_MAX or outside_texts.count(b",") > VALUES_MAX
-
-
-def _outside_texts(body: bytes) -> bytes:
-    """The JSON without its texts and names."""
-    if b"\\" in body:
-        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(body.split(b'"')[::2])
 
 
 def _parse(body: bytes) -> Any:
@@ -263,10 +221,31 @@ def _read_event(data: Any, shared: _Shared) -> Event | JsonFault:
     return JsonFault(
         reason,
         detail,
-        _encode({**shared.json, **data}),
+        _encode(_filled(data, shared)),
         _text_of(data, "event_id"),
         _text_of(data, "session_id") or shared.texts.get("session_id", ""),
     )
+
+
+def _filled(data: JsonObject, shared: _Shared) -> JsonObject:
+    """The event with what it had from its batch: read alone, it says what it said in there."""
+    given = shared.json
+    filled = dict(data)
+    for name, value in shared.texts.items():
+        if data.get(name) in _ABSENT and data.get(_CAMEL[name]) in _ABSENT:
+            filled[name] = value
+    if "page" in given and not _own_page(data):
+        filled["page"] = given["page"]
+    device, custom = data.get("device"), data.get("custom")
+    if not isinstance(device, dict):
+        filled.update({"device": given["device"]} if "device" in given else {})
+    elif shared.device:
+        own = read_device(device)
+        others = {name: value for name, value in shared.device.items() if name not in own}
+        filled["device"] = {**others, **device}
+    if "custom" in given and (custom is None or isinstance(custom, dict)):
+        filled["custom"] = {**given["custom"], **(custom or {})}
+    return filled
 
 
 def _build_event(data: JsonObject, shared: _Shared) -> Event:
@@ -356,14 +335,19 @@ def _millis(timestamp: Any) -> int:
 
 
 def _page(data: JsonObject, shared: _Shared) -> PageContext | JsonObject | None:
-    """The event's own page, else what it says without one, else the batch's."""
+    """The event's own page, else the batch's."""
+    return _own_page(data) or shared.page
+
+
+def _own_page(data: JsonObject) -> JsonObject:
+    """What the event says of its page, also without a page around it."""
     page = data.get("page")
     own = read_page(page) if isinstance(page, dict) else {}
     for name in _PAGE_KEYS_ON_EVENTS:
         value = data.get(name)
         if type(value) is str and not own.get(name):
             own[name] = value
-    return own or shared.page
+    return own
 
 
 def _refuse_typed_value(data: JsonObject, payload: Any, is_input: bool) -> None:

@@ -29,7 +29,7 @@ from schemas.clip import (
 )
 from schemas.event_types import EVENT_KINDS, SERVER_ONLY, EventKind
 from schemas.identifiers import AHEAD_TOLERATED_MS, SKEW_TOLERATED_MS
-from schemas.json_batch import CONTAINERS_MAX, DEPTH_MAX, VALUES_MAX
+from schemas.json_bounds import CONTAINERS_MAX, DEPTH_MAX, VALUES_MAX
 from schemas.json_messages import ALIASES, camel_case
 from schemas.payload_text import short_names
 from schemas.reasons import RejectReason

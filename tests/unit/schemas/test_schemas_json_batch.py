@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from schemas.codec import CodecError
 from schemas.event_types import NUMBER_BY_NAME
 from schemas.json_batch import (
-    DEPTH_MAX,
     JsonBatchError,
     JsonFault,
     batch_from_json,
     batch_to_json,
-    nesting_exceeds,
 )
+from schemas.json_bounds import DEPTH_MAX, nesting_exceeds
 from schemas.reasons import RejectReason
 from schemas.v1.events_pb2 import Event
 
@@ -76,6 +75,38 @@ def test_refused_event_can_be_sent_again_alone() -> None:
     assert original == {**shared, **bad}
     repaired = _event({**original, "type": "click"})
     assert repaired == _event({**bad, "type": "click"}, **shared)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"url": "https://b.example/"},
+        {"page": {"path": "/b"}},
+        {"page": {}, "title": "B"},
+        {"page": {}},
+        {"sessionId": "t"},
+        {"session_id": "", "sessionId": "t"},
+        {"session_id": ""},
+        {"session_id": 0, "anonymousId": "v"},
+        {"device": {"browser": "Y", "screenWidth": 2}},
+        {"device": 5},
+        {"custom": {"k": 2, "m": None}},
+        {"session_id": None, "page": None, "device": None, "custom": None},
+    ],
+)
+def test_refused_event_says_alone_what_it_said_in_its_batch(own: dict[str, Any]) -> None:
+    """What it says itself wins over its batch there as it does here, however it is spelled."""
+    shared = {
+        "session_id": "s",
+        "anonymous_id": "a",
+        "page": {"url": "https://a.example/", "title": "A"},
+        "device": {"os": "X", "screen_width": 1},
+        "custom": {"k": 1, "l": 1},
+    }
+    fault = _read({"type": "clack", "timestamp": 5, **own}, **shared)
+    assert isinstance(fault, JsonFault)
+    repaired = _event({**msgspec.json.decode(fault.original), "type": "click"})
+    assert repaired == _event({"type": "click", "timestamp": 5, **own}, **shared)
 
 
 def test_detail_never_quotes_the_value() -> None:
