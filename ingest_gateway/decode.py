@@ -21,6 +21,7 @@ from schemas.json_batch import (
     batch_from_json,
 )
 from schemas.reasons import RejectReason
+from schemas.v1.common_pb2 import PageContext
 from schemas.v1.events_pb2 import Event
 from schemas.v1.ingest_pb2 import EventBatch
 
@@ -50,6 +51,7 @@ class Faulty:
     kind: str  # event: protobuf bytes, json: JSON text
     event_id: str = ""
     session_id: str = ""
+    page: PageContext | None = None  # Where it happened, if that may be blocked.
 
 
 @dataclass(slots=True)
@@ -136,12 +138,7 @@ def _decode_json(body: bytes, limits: DecodeLimits) -> Decoded:
         raise RefusedError(ErrorKind.TOO_LARGE) from None
     except JsonBatchError:
         raise RefusedError(ErrorKind.INVALID_BODY) from None
-    items = [
-        Faulty(item.reason, item.detail, item.original, "json", item.event_id, item.session_id)
-        if isinstance(item, JsonFault)
-        else item
-        for item in batch.events
-    ]
+    items = [_faulty_json(item) if isinstance(item, JsonFault) else item for item in batch.events]
     # What JSON says in n bytes takes fewer than 2 n in protobuf; only in large bodies it matters.
     size = 2 * len(body) if len(body) <= SCAN_ABOVE_BYTES else None
     return Decoded(
@@ -153,6 +150,18 @@ def _decode_json(body: bytes, limits: DecodeLimits) -> Decoded:
         (size,) * len(items),
         None,
         ignored=batch.ignored,
+    )
+
+
+def _faulty_json(fault: JsonFault) -> Faulty:
+    return Faulty(
+        fault.reason,
+        fault.detail,
+        fault.original,
+        "json",
+        fault.event_id,
+        fault.session_id,
+        fault.page,
     )
 
 

@@ -19,7 +19,7 @@ from schemas.privacy import Scrubber, scrubber_of
 from schemas.reasons import RejectReason
 from schemas.records import ProjectKey, ProjectSettings
 from schemas.v1.events_pb2 import Event, EventType
-from schemas.validate import clip_event, payloads_taken, validate_event
+from schemas.validate import clip_event, is_blocked_page, payloads_taken, validate_event
 
 FAULTY_TEXT_BYTES_MAX = 8 * 1024  # privacy.md, section 5: as much as is scrubbed of one text.
 REPLAY = int(EventType.EVENT_TYPE_REPLAY)
@@ -133,7 +133,11 @@ def _refuse(place: int, event: Event, project: Project, reason: RejectReason) ->
 
 
 def _refuse_faulty(place: int, item: Faulty, project: Project, opted_out: bool) -> Refusal:
-    reason = RejectReason.OPTED_OUT if opted_out else item.reason
+    reason = item.reason
+    if opted_out:
+        reason = RejectReason.OPTED_OUT
+    elif item.page is not None and is_blocked_page(item.page, project.settings.privacy):
+        reason = RejectReason.BLOCKED_URL
     kept = _scrubbed(item, project)
     return Refusal(place, item.event_id, item.session_id, reason, item.detail, kept, item.kind)
 

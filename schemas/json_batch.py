@@ -17,7 +17,13 @@ from typing import Any
 import msgspec
 
 from schemas.codec import CodecError
-from schemas.event_types import INPUT_TYPES, NAME_BY_NUMBER, PAYLOAD_BY_NUMBER, number_of
+from schemas.event_types import (
+    CATEGORY_BY_NUMBER,
+    INPUT_TYPES,
+    NAME_BY_NUMBER,
+    PAYLOAD_BY_NUMBER,
+    number_of,
+)
 from schemas.json_bounds import DEPTH_MAX, is_too_dense, nesting_exceeds
 from schemas.json_events import EVENT_TEXTS, batch_to_json, event_to_json
 from schemas.json_ignored import ignored_names
@@ -64,7 +70,8 @@ class JsonFault:
 
     `detail` says where and what was expected, never what was there. `original` is the event as
     JSON, with what it had from its batch filled in, so that it can be sent again alone; for
-    reasons in `WITHHELD_REASONS` it must not be kept.
+    reasons in `WITHHELD_REASONS` it must not be kept. Nor may it if it happened on a `page` that
+    the project blocks; None for session bookkeeping, which is kept of any page.
     """
 
     reason: RejectReason
@@ -72,6 +79,7 @@ class JsonFault:
     original: bytes
     event_id: str = ""
     session_id: str = ""
+    page: PageContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +232,7 @@ def _read_event(data: Any, shared: _Shared) -> Event | JsonFault:
         _encode(_filled(data, shared)),
         _text_of(data, "event_id"),
         _text_of(data, "session_id") or shared.texts.get("session_id", ""),
+        _fault_page(data, shared),
     )
 
 
@@ -266,7 +275,7 @@ def _build_event(data: JsonObject, shared: _Shared) -> Event:
     timestamp = data.get("timestamp")
     if timestamp is not None:
         arguments["timestamp"] = {"millis": _millis(timestamp)}
-    page = _page(data, shared)
+    page = _own_page(data) or shared.page
     if page is not None:
         arguments["page"] = page
     device = data.get("device")
@@ -334,9 +343,11 @@ def _millis(timestamp: Any) -> int:
     return timestamp
 
 
-def _page(data: JsonObject, shared: _Shared) -> PageContext | JsonObject | None:
-    """The event's own page, else the batch's."""
-    return _own_page(data) or shared.page
+def _fault_page(data: JsonObject, shared: _Shared) -> PageContext | None:
+    if CATEGORY_BY_NUMBER.get(_event_type(data)) == "session":
+        return None
+    own = _own_page(data)
+    return PageContext(**own) if own else shared.page
 
 
 def _own_page(data: JsonObject) -> JsonObject:

@@ -86,10 +86,12 @@ PAYLOAD_CHECKS: dict[str, PayloadCheck] = {
     "goal": lambda payload: isfinite(payload.value),
     "purchase": lambda payload: isfinite(payload.value),
 }
-# number -> (category that switches it, member of the oneof, check). A reaction marker belongs to
-# the click whose outcome it tells: without it every click of a project without replay would look
-# dead, so it goes with the mouse and not with the recorder.
-_RULES: dict[int, tuple[str, str | None, PayloadCheck | None]] = {
+# Category that switches a type, member of the oneof, check.
+_Rule = tuple[str, str | None, PayloadCheck | None]
+_NO_RULE: _Rule = ("", None, None)  # Of a type that clients do not send.
+# By number. A reaction marker belongs to the click whose outcome it tells: without it every click
+# of a project without replay would look dead, so it goes with the mouse and not with the recorder.
+_RULES: dict[int, _Rule] = {
     kind.number: (
         "mouse" if kind.name == "dom_mutation" else kind.category,
         kind.payload,
@@ -125,10 +127,7 @@ def validate_event(
     of another fault.
     """
     number = event.event_type
-    rule = _RULES.get(number)
-    if rule is None:
-        return RejectReason.UNKNOWN_EVENT_TYPE if number else RejectReason.MISSING_FIELD
-    category, expected, check = rule
+    category, expected, check = rule = _RULES.get(number, _NO_RULE)
     member = event.WhichOneof("payload")
     if number in INPUT_TYPES and member is not None and carries_value(getattr(event, member)):
         return RejectReason.RAW_VALUE
@@ -142,6 +141,8 @@ def validate_event(
     ):
         return RejectReason.BLOCKED_URL
 
+    if rule is _NO_RULE:
+        return RejectReason.UNKNOWN_EVENT_TYPE if number else RejectReason.MISSING_FIELD
     if not event.session_id or not (page.path or page.url):
         return RejectReason.MISSING_FIELD
     time_ms = event.timestamp.millis

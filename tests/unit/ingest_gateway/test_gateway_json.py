@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from schemas.v1.ingest_pb2 import EventBatch
-from tests.gateway_world import WRITE_KEY, World, now_ms
+from tests.gateway_world import WRITE_KEY, World, make_key, now_ms
 
 
 def view(**changes: Any) -> dict[str, Any]:
@@ -46,6 +48,38 @@ async def test_json_beacon_with_its_key_inside(world: World) -> None:
     response = await world.post(body, headers=headers)
     assert response.status == 204
     assert WRITE_KEY.encode() not in world.sink.records[0].value
+
+
+@pytest.mark.parametrize(
+    "changes", [{"event_type": "teleport"}, {"payload": 5}, {"event_type": 99}]
+)
+@pytest.mark.parametrize("place", ["event", "url", "batch"])
+async def test_bad_json_event_of_a_blocked_page_is_not_kept(
+    world: World, changes: dict[str, Any], place: str
+) -> None:
+    """What the project keeps out is kept out of dead letters, too, whatever else is wrong."""
+    world.source.add(make_key(settings={"privacy": {"blockUrls": ["/clinic/*"]}}))
+    event = view(**changes)
+    event["page"] = None
+    page = {"path": "/clinic/ward"}
+    batch: dict[str, Any] = {"events": [event]}
+    if place == "url":
+        event["url"] = "https://shop.example/clinic/ward"
+    else:
+        (event if place == "event" else batch)["page"] = page
+    answer = await post(world, batch)
+    assert answer["rejections"][0]["reason"] == "blocked_url"
+    [letter] = world.sink.rejected()
+    assert (letter.payload, letter.session_id, letter.payload_withheld) == (b"", "", True)
+
+
+async def test_bad_session_start_of_a_blocked_page_is_kept(world: World) -> None:
+    """Session bookkeeping is kept of any page, and so is a fault in it."""
+    world.source.add(make_key(settings={"privacy": {"blockUrls": ["*"]}}))
+    answer = await post(world, {"events": [view(event_type="session_start", payload=5)]})
+    assert answer["rejections"][0]["reason"] == "bad_payload"
+    [letter] = world.sink.rejected()
+    assert b"session_start" in letter.payload
 
 
 async def test_bad_json_event_does_not_sink_its_neighbours(world: World) -> None:

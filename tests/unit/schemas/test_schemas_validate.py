@@ -176,6 +176,9 @@ def test_blocked_page_is_found_by_path_and_by_url(page: dict[str, str]) -> None:
     assert _judge(_event(page=page), settings) is RejectReason.BLOCKED_URL
     assert _judge(_event(page={"path": "/cart"}), settings) is None
     assert _judge(_event(page=page, session_id=""), settings) is RejectReason.BLOCKED_URL
+    for unknown in (0, 99, 200):
+        event = _event(page=page, event_type=unknown)
+        assert _judge(event, settings) is RejectReason.BLOCKED_URL
 
 
 def test_session_bookkeeping_comes_in_from_blocked_pages() -> None:
