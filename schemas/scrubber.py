@@ -28,7 +28,7 @@ from schemas.url_scrubbing import REDACTED, UrlScrubber, is_telling_key
 from schemas.v1.events_pb2 import Event
 
 # Goes into each raw record, so that it can be told which rules ran over its text.
-SCRUBBER_VERSION = 1
+SCRUBBER_VERSION = 2
 
 MEMO_TEXTS_MAX = 4_096
 MEMO_TEXT_CHARS_MAX = 512  # Longer texts seldom come twice.
@@ -101,6 +101,7 @@ class Scrubber:
             TextKind.PATH: _Memo(urls.path),
             TextKind.FRAGMENT: _Memo(urls.fragment),
         }
+        self._query_values = _Memo(urls.value)
         self._text = self._memos[TextKind.TEXT]
         self._error = self._memos[TextKind.ERROR]
         self._scrubs_traits = policy.scrub_traits
@@ -127,7 +128,7 @@ class Scrubber:
         """A text of an event, by how its field holds it and what it is."""
         if kind is _ID or (shape is Shape.TRAITS and not self._scrubs_traits):
             return text
-        return self._memos[TextKind.ERROR if shape is Shape.QUERY else kind][text]
+        return (self._query_values if shape is Shape.QUERY else self._memos[kind])[text]
 
     def scrub_event(self, event: Event) -> bool:
         """Scrub all texts of an event in place; True if anything was changed.
@@ -207,7 +208,7 @@ class Scrubber:
     def _scrub_query(self, values: MutableMapping[str, str]) -> bool:
         changes: list[Change] = []
         for key, value in values.items():
-            clean = REDACTED if value and is_telling_key(key) else self._error[value]
+            clean = REDACTED if value and is_telling_key(key) else self._query_values[value]
             if self._error[key] != key or clean != value:
                 changes.append((key, self._error[key], clean))
         return _apply(values, changes)

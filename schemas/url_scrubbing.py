@@ -112,9 +112,16 @@ class UrlScrubber:
         for start in ("#/", "#!"):
             if fragment.startswith(start):
                 route, question_mark, query = fragment[len(start) :].partition("?")
-                clean = start + self._segments(route)
+                # A router that finds `#access_token=...` makes `#/access_token=...` of it.
+                parents, slash, last = route.rpartition("/")
+                last = self._query(last, depth) if "=" in last else self._segments(last)
+                clean = start + self._segments(parents) + slash + last
                 return f"{clean}?{self._query(query, depth)}" if question_mark else clean
         return ""
+
+    def value(self, value: str) -> str:
+        """The value of a query, without percent-encoding; a URL in it is read as one."""
+        return self.redact_value(self.url(value, 1) if _LOOKS_LIKE_URL.match(value) else value)
 
     def _segments(self, path: str) -> str:
         # Nothing that is found in a segment is hidden by its neighbours: one look for most paths.

@@ -45,7 +45,7 @@ async def test_batch_is_accepted_and_written_as_sent(world: World) -> None:
     assert raw.session_id == session
     assert before_ms <= raw.received_at_ms <= now_ms()
     assert (raw.client_ip, raw.user_agent) == ("127.0.0.1", "UA/1")
-    assert (raw.event_count, raw.retain_days, raw.scrubber_version) == (10, 90, 1)
+    assert (raw.event_count, raw.retain_days, raw.scrubber_version) == (10, 90, 2)
     assert raw.batch_id
     assert list(raw.events) == list(batch.events)
     assert dict(record.headers) == {

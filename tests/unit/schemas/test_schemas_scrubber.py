@@ -89,6 +89,12 @@ NEAR_URLS = st.lists(URL_PIECES | st.text(max_size=4), max_size=14).map("".join)
             "https://x.example/#/[redacted:email]?token=[redacted]",
         ),
         ("https://x.example/#access_token=abc", "https://x.example/"),
+        (
+            "https://x.example/#/access_token=abc&n=1",
+            "https://x.example/#/access_token=[redacted]&n=1",
+        ),
+        ("https://x.example/#!/login/code=abc", "https://x.example/#!/login/code=[redacted]"),
+        ("https://x.example/#/a=b@c.co/d", "https://x.example/#/a=[redacted:email]/d"),
         ("#", "#"),
         ("#prices", "#prices"),
         ("#token=abc", "#"),
@@ -289,6 +295,24 @@ def test_telling_query_parameters_are_masked_in_the_map_too() -> None:
     event = Event(page={"query_params": {"Token": "abc", "page": "2", "sid": ""}})
     assert LEVEL_1.scrub_event(event)
     assert dict(event.page.query_params) == {"Token": "[redacted]", "page": "2", "sid": ""}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("/reset?token=abc", "/reset?token=[redacted]"),
+        ("https://me:pw@y.example/?a=1&code=x", "https://y.example/?a=1&code=[redacted]"),
+        ("/a?next=%2Freset%3Ftoken%3Dabc", "/a?next=/reset?token=[redacted]"),
+        ("boots & shoes?", "boots & shoes?"),
+        ("a@b.co", "[redacted:email]"),
+    ],
+)
+def test_urls_in_the_map_are_read_as_those_in_a_url(value: str, expected: str) -> None:
+    """What the URL does not keep of an address in its query, the parsed query does not either."""
+    event = Event(page={"query_params": {"next": value}})
+    assert LEVEL_1.scrub_event(event) is (value != expected)
+    assert event.page.query_params["next"] == expected
+    assert not LEVEL_1.scrub_event(event)
 
 
 def test_values_of_targets_and_excluded_keys_are_dropped() -> None:
