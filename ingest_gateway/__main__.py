@@ -61,7 +61,8 @@ async def serve(settings: GatewaySettings, worker: int) -> int:
     service = GatewayService(settings, worker)
     try:
         ports = await service.start()
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
+        # Whatever it is: what has begun by then would keep a process alive that nobody can stop.
         logger.error("start_failed", reason=str(error))
         await service.stop()
         return 1

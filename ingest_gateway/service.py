@@ -160,7 +160,10 @@ class GatewayService:
                 request_timeout_s=settings.request_timeout_s,
                 is_port_shared=settings.processes > 1,
             )
-            address = f"{settings.listen_host}:{settings.grpc_port}"
+            host = settings.listen_host
+            if ":" in host:  # IPv6.
+                host = f"[{host}]"
+            address = f"{host}:{settings.grpc_port}"
             grpc_handlers = GrpcHandlers(ingestor, self.metrics, grpc_options)
             self._grpc_server, grpc_port = await start_grpc(grpc_handlers, address, grpc_options)
         http_port = await self._serve_lanes(handlers, ingestor, options)

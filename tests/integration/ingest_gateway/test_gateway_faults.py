@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +27,7 @@ from standalone.settings import cache_dir
 from tests.gateway_world import make_batch
 from tests.integration.ingest_gateway.gateway_process import (
     NOWHERE,
+    ROOT,
     GatewayProcess,
     Project,
     TopicReader,
@@ -149,6 +154,41 @@ async def test_kafka_never_there(servers: RunningStack) -> None:
             async with session.get(gateway.url + "/ready") as response:
                 assert response.status == 503
                 assert (await response.json())["dependencies"]["kafka"]["state"] == "down"
+
+
+def test_a_setting_that_nothing_takes_ends_the_process(servers: RunningStack) -> None:
+    """It says why and ends, for a supervisor to see; it does not stay, deaf to SIGTERM."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "ingest_gateway"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **servers.urls,
+            "INGESTOR_HTTP_PORT": "0",
+            "INGESTOR_GRPC_PORT": "0",
+            "METRICS_PORT": "0",
+            "KAFKA_COMPRESSION": "brotli",
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1
+    [line] = [json.loads(text) for text in ended.stderr.splitlines()]
+    assert line["event"] == "start_failed"
+    assert "brotli" in line["reason"]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+async def test_ipv6(servers: RunningStack) -> None:
+    """Both ports listen on an address of IPv6."""
+    with gateway_process({**servers.urls, "INGESTOR_HOST": "::1"}) as gateway:
+        url = f"http://[::1]:{gateway.http_port}/health"
+        async with ClientSession() as session, session.get(url) as response:
+            assert response.status == 200
+        with socket.create_connection(("::1", gateway.grpc_port), timeout=5):
+            pass
 
 
 @pytest.fixture
