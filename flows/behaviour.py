@@ -27,8 +27,9 @@ from prometheus_client import Counter
 
 from connectors.claims import PostgresClaims
 from connectors.erased_visitors import ErasedVisitors
+from connectors.errors import FatalError
 from connectors.kafka import KafkaSource
-from connectors.kafka_admin import read_topics
+from connectors.kafka_admin import LiveTopic, read_topics
 from connectors.kafka_ends import KafkaPartEnds
 from connectors.kafka_lag import LagMonitor
 from connectors.kafka_log import OutRecord
@@ -241,6 +242,19 @@ def flow() -> Dataflow:
     return build(process_settings(), FlowHealth()).flow
 
 
+def check_state_partitions(raw: LiveTopic, state: LiveTopic) -> None:
+    """See that each partition of events has one for the states of its sessions.
+
+    Raises:
+        FatalError: somebody added some to the one topic alone.
+    """
+    if not set(raw.partitions) <= set(state.partitions):
+        raise FatalError(
+            f"{EVENTS_RAW.name} has {len(raw.partitions)} partitions and {BEHAVIOUR_STATE.name} "
+            f"{len(state.partitions)}: add as many to the second one (docs/scaling.md)"
+        )
+
+
 def build_with(
     settings: FlowSettings,
     health: FlowHealth,
@@ -258,7 +272,9 @@ def build_with(
     # The setting may be that of all flows; here it must not be another flow's group.
     group = f"{settings.consumer_group}-{FLOW}" if settings.consumer_group else GROUP
     brokers = settings.kafka_brokers
-    raw = read_topics(brokers, [EVENTS_RAW.name, BEHAVIOUR_STATE.name])[EVENTS_RAW.name]
+    found = read_topics(brokers, [EVENTS_RAW.name, BEHAVIOUR_STATE.name])
+    raw = found[EVENTS_RAW.name]
+    check_state_partitions(raw, found[BEHAVIOUR_STATE.name])
     parts = [(EVENTS_RAW.name, number) for number in raw.partitions]
     claims = PostgresClaims(settings.database_url, group, parts)
     # Before anything that waits for other servers: the lag is to be seen meanwhile.

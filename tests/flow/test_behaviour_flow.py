@@ -9,12 +9,21 @@ import msgspec
 import pytest
 from bytewax.testing import cluster_main
 
+from connectors.errors import FatalError
+from connectors.kafka_admin import LiveTopic
 from connectors.kafka_log import OutRecord
 from connectors.lookups import load_agent_parser, load_place_reader
 from connectors.memory_documents import MemoryDocuments
 from connectors.memory_kafka import MemoryClaims, MemoryLog, MemorySource, all_parts
 from connectors.memory_state import MemoryPartEnds, MemoryStateLog, MemoryStates
-from flows.behaviour import build_flow, hand_to, record_of, session_items, session_workings
+from flows.behaviour import (
+    build_flow,
+    check_state_partitions,
+    hand_to,
+    record_of,
+    session_items,
+    session_workings,
+)
 from flows.core.behaviour import BehaviourMachine
 from flows.core.session_batches import BatchReader
 from flows.core.session_row import row_of_message
@@ -31,6 +40,15 @@ from tests.unit.flows.counting import Item, Told, counting
 PARTS = all_parts([EVENTS_RAW])
 RUN_S = 0.4
 ITEMS = [Item(f"k:{number % 7}", 1_000 + 13 * number) for number in range(200)]
+
+
+def test_partitions_that_were_added_need_a_place_for_their_states() -> None:
+    """Added to the events alone, they end the start, which says what is missing."""
+    twelve, fourteen = (LiveTopic("id", tuple(range(count))) for count in (12, 14))
+    check_state_partitions(twelve, twelve)
+    check_state_partitions(twelve, fourteen)
+    with pytest.raises(FatalError, match=r"gosight\.behaviour\.state 12: add as many"):
+        check_state_partitions(fourteen, twelve)
 
 
 def to_items(polled: PolledBatch) -> TakenItems[Item]:
