@@ -152,7 +152,7 @@ def read_payload(member: str, event_type: str, data: Any) -> JsonObject:
         raise FieldError("must be an object")
     if member == "performance" and "metric" in data:
         data = {**data, _METRICS.get(str(data["metric"]).upper(), ""): data.get("value")}
-    elif member == "click" and "position" not in data and ("x" in data or "y" in data):
+    elif member == "click" and data.get("position") is None and ("x" in data or "y" in data):
         data = {**data, "position": {"x": data.get("x"), "y": data.get("y")}}
     result = _PAYLOAD_READERS[member](data)
     if event_type == "unhandled_rejection":

@@ -154,6 +154,11 @@ def test_device_in_camel_case_with_a_bad_field() -> None:
     ("event_type", "given", "stored"),
     [
         ("click", {"x": 1, "y": 2}, {"button": "left", "position": {"x": 1, "y": 2}}),
+        (
+            "click",
+            {"x": 1, "y": 2, "position": None},
+            {"button": "left", "position": {"x": 1, "y": 2}},
+        ),
         ("click", {"x": 9, "position": {"y": 2}}, {"button": "left", "position": {"x": 0, "y": 2}}),
         ("click", {"button": 2}, {"button": "right"}),
         ("click", {"button": "MOUSE_BUTTON_MIDDLE"}, {"button": "middle"}),
