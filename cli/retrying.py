@@ -29,7 +29,7 @@ from ingest_gateway.outgoing import Facts, raw_records
 from ingest_gateway.request import BodyForm
 from schemas.codec import decode_raw, event_identity, normal_session_id
 from schemas.identifiers import corrected_time_ms
-from schemas.json_batch import JsonBatchError, batch_from_json
+from schemas.json_batch import JsonBatchError, JsonFault, batch_from_json
 from schemas.log import Fetched, PolledBatch
 from schemas.lookups import UNKNOWN_PLACE, ParsedAgent
 from schemas.reasons import Stage
@@ -58,6 +58,8 @@ def build_retry(letter: DeadLetter, settings: ProjectSettings, now_ms: int) -> R
         return _retry_record(letter)
     why_not = _why_unreadable(record)
     event = None if why_not else _event_of(record)
+    if isinstance(event, JsonFault):
+        return Retry(letter, None, f"still {event.reason.value}")
     if event is None:
         return Retry(letter, None, why_not or "its bytes cannot be read")
     size = event.ByteSize()
@@ -105,7 +107,7 @@ def _retry_record(letter: DeadLetter) -> Retry:
     return Retry(letter, OutRecord(EVENTS_RAW.name, key, record.payload, headers))
 
 
-def _event_of(record: RejectedRecord) -> Event | None:
+def _event_of(record: RejectedRecord) -> Event | JsonFault | None:
     if record.payload_kind == "event":
         try:
             return Event.FromString(record.payload)
@@ -115,8 +117,7 @@ def _event_of(record: RejectedRecord) -> Event | None:
         batch = batch_from_json(b'{"events":[' + record.payload + b"]}")
     except JsonBatchError:
         return None
-    event = batch.events[0] if len(batch.events) == 1 else None
-    return event if isinstance(event, Event) else None
+    return batch.events[0] if len(batch.events) == 1 else None
 
 
 def _settle(event: Event, record: RejectedRecord) -> None:

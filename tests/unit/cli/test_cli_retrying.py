@@ -133,6 +133,8 @@ def test_a_json_event_is_read() -> None:
         ({"payload_kind": "record", "origin_topic": "gosight.replay.chunks"}, "records of gosight"),
         ({"payload": b"\xff\xff"}, "cannot be read"),
         ({"payload_kind": "json", "payload": b"{"}, "cannot be read"),
+        ({"payload_kind": "json", "payload": b'{"type":"new"}'}, "still unknown_event_type"),
+        ({"payload_kind": "json", "payload": b"5"}, "still bad_payload"),
         ({"payload_kind": "json", "payload": b"{},{}"}, "cannot be read"),
     ],
 )
