@@ -81,12 +81,11 @@ async def login(request: web.Request) -> web.Response:
     if accounts.passwords.is_outdated(account["password_hash"]):
         new_hash = await accounts.passwords.hash(password)
     async with accounts.database.transaction() as transaction:
+        await _check_is_unchanged(transaction, account)
         if new_hash is not None:
             await transaction.run(
-                "UPDATE accounts SET password_hash = %(new)s "
-                "WHERE id = %(id)s AND password_hash = %(old)s",
+                "UPDATE accounts SET password_hash = %(new)s WHERE id = %(id)s",
                 new=new_hash,
-                old=account["password_hash"],
                 id=account["id"],
             )
         claims = await start_login(
@@ -214,6 +213,24 @@ async def _check_password(
     if not is_right or account is None or not account["is_active"]:
         await note_failure(accounts.limits, email, address)
         raise ApiError(ErrorCode.UNAUTHORIZED, "the e-mail or the password is wrong")
+
+
+async def _check_is_unchanged(transaction: Transaction, account: DatabaseRow) -> None:
+    """The password that was looked at is still the account's, until the transaction ends.
+
+    Looking takes a while. A password that is changed meanwhile ends all logins, and one that began
+    with the old one just after that would outlive them.
+    """
+    row = await transaction.row(
+        "SELECT 1 FROM accounts WHERE id = %(id)s AND password_hash = %(hash)s AND is_active "
+        "FOR NO KEY UPDATE",
+        id=account["id"],
+        hash=account["password_hash"],
+    )
+    if row is None:
+        raise ApiError(
+            ErrorCode.CONFLICT, "the account was changed just now; log in again", retry_after_s=1
+        )
 
 
 def _refresh_claims(accounts: AccountServices, text: str, now_ms: int) -> Claims:

@@ -224,6 +224,44 @@ async def test_a_new_password_ends_every_login(world: World) -> None:
     assert (await world.call("POST", "/auth/login", json=login)).status == 200
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE accounts SET password_hash = 'another' WHERE id = %(id)s",
+        "UPDATE accounts SET is_active = false WHERE id = %(id)s",
+        "DELETE FROM accounts WHERE id = %(id)s",
+    ],
+    ids=["password", "closed", "deleted"],
+)
+async def test_an_account_changed_while_its_password_is_looked_at_lets_nobody_in(
+    world: World, change: str
+) -> None:
+    """The old password was right when it was looked at; the login would outlive the change."""
+    ann = await world.register()
+    body = {"email": ann.email, "password": PASSWORD}
+    async with world.accounts.database.transaction() as other:
+        await other.run(change, id=ann.id)
+        login = asyncio.create_task(world.call("POST", "/auth/login", json=body))
+        await until_somebody_waits(world)
+    reply = await login
+    assert (reply.status, reply.code, reply.headers["Retry-After"]) == (409, "CONFLICT", "1")
+    assert (await world.call("POST", "/auth/login", json=body)).status == 401
+
+
+async def until_somebody_waits(world: World) -> None:
+    """For a row that another transaction has changed."""
+    waiting = (
+        "SELECT count(*) AS waiting FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(2.5):
+        while True:
+            row = await world.accounts.database.row(waiting)
+            if row is not None and row["waiting"]:
+                return
+            await asyncio.sleep(0.01)
+
+
 async def test_the_old_password_is_asked_for(world: World) -> None:
     """A stolen access token does not change the password."""
     ann = await world.register()
