@@ -95,7 +95,10 @@ async def _forget(transaction: Transaction, caller: Caller, email: str) -> None:
     for row in rows:
         of_project = replace(caller, project_id=row["project_id"])
         await write_audit(transaction, of_project, Action.ACCOUNT_DELETED, caller.account_id)
-    await transaction.run("DELETE FROM invitations WHERE email = lower(%(email)s)", **where)
+    await transaction.run(
+        "DELETE FROM invitations WHERE email = lower(%(email)s) OR invited_by = %(account)s",
+        **where,
+    )
     tenants = (
         "id IN (SELECT tenant_id FROM tenant_members WHERE account_id = %(account)s) "
         "AND NOT EXISTS (SELECT 1 FROM tenant_members o WHERE o.tenant_id = tenants.id "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 from aiohttp import web
 
 from api.access import Access
 from api.accounts.audit import Action, write_audit
-from api.accounts.fields import list_answer, nothing, one_answer, role_of
+from api.accounts.fields import Role, list_answer, nothing, one_answer, role_of
 from api.accounts.invitations import accept_invitation, invite
 from api.accounts.logins import moment
 from api.accounts.lookups import existing, id_of, not_found
@@ -21,7 +22,7 @@ from api.accounts.member_models import (
     MemberBody,
     RoleBody,
 )
-from api.accounts.roles import check_owner_stays, check_role_change
+from api.accounts.roles import check_owner_stays, check_role_change, may_give
 from api.accounts.services import ACCOUNTS
 from api.auth import CALLER
 from api.bodies import read_body
@@ -106,8 +107,7 @@ async def change_member(request: web.Request) -> web.Response:
             role=body.role,
             before=before.name.lower(),
         )
-        if after < Access.ADMIN:
-            await _withdraw_invitations(transaction, caller.project_id, user_id)
+        await _withdraw_invitations(transaction, caller.project_id, user_id, after)
         row = await _member(transaction, caller.project_id, user_id)
     return one_answer(Member, row)
 
@@ -122,7 +122,7 @@ async def remove_member(request: web.Request) -> web.Response:
             check_role_change(caller.role, before, None)
         check_owner_stays(before, None, await _owners(transaction, caller.project_id))
         await write_audit(transaction, caller, Action.MEMBER_REMOVED, user_id)
-        await _withdraw_invitations(transaction, caller.project_id, user_id)
+        await _withdraw_invitations(transaction, caller.project_id, user_id, None)
         await transaction.run(
             "DELETE FROM project_members WHERE project_id = %(project)s AND account_id = %(user)s",
             project=caller.project_id,
@@ -240,10 +240,19 @@ async def _owners(transaction: Transaction, project_id: str) -> int:
     return int(existing(row)["owners"])
 
 
-async def _withdraw_invitations(transaction: Transaction, project_id: str, user_id: str) -> None:
-    """Whoever may invite nobody any more has no links out either."""
+async def _withdraw_invitations(
+    transaction: Transaction, project_id: str, user_id: str, role: Access | None
+) -> None:
+    """Take back the links that somebody of this role could not give out; None: of no member.
+
+    Who is no member any more has no link of their own to come back by, either.
+    """
     await transaction.run(
-        "DELETE FROM invitations WHERE project_id = %(project)s AND invited_by = %(user)s",
+        "DELETE FROM invitations WHERE project_id = %(project)s AND "
+        "(invited_by = %(user)s AND role::text = ANY(%(beyond)s) OR %(is_gone)s AND email = "
+        "(SELECT lower(a.email) FROM accounts a WHERE a.id = %(user)s))",
         project=project_id,
         user=user_id,
+        beyond=[name for name in get_args(Role) if not may_give(role, role_of(name))],
+        is_gone=role is None,
     )

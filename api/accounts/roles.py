@@ -18,6 +18,15 @@ def check_role_change(actor: Access, before: Access | None, after: Access | None
         raise ApiError(ErrorCode.FORBIDDEN, "only an owner may make, change or remove an owner")
 
 
+def may_give(actor: Access | None, role: Access | None) -> bool:
+    """Whether somebody of role `actor` may make others what `role` is; None: no member."""
+    try:
+        check_role_change(actor or Access.ACCOUNT, None, role)
+    except ApiError:
+        return False
+    return True
+
+
 def check_owner_stays(before: Access, after: Access | None, owners: int) -> None:
     """Whether the project keeps an owner; `owners` are those before the change.
 

@@ -178,3 +178,47 @@ async def test_invitations_are_listed_and_withdrawn(world: World) -> None:
     await world.call("PATCH", f"/projects/{project_id}/members/{admin.id}", ann, json=body)
     left = (await world.call("GET", path, ann)).data
     assert again["id"] not in {invitation["id"] for invitation in left}
+
+
+async def test_a_link_opens_no_more_than_who_gave_it_still_could(world: World) -> None:
+    """An owner who is an admin now, and who is none any more, made no owners for later."""
+    ann = await world.register()
+    project_id, _ = await world.project(ann)
+    path = f"/projects/{project_id}"
+    former = await world.join(ann, project_id, "owner")
+
+    async def given_by(who: Person, role: str) -> str:
+        body = {"email": f"{uuid4().hex}@example.com", "role": role}
+        reply = await world.call("POST", f"{path}/members", who, json=body)
+        return str(reply.data["invitation"]["id"])
+
+    owner, admin = await given_by(former, "owner"), await given_by(former, "admin")
+    of_ann = await given_by(ann, "owner")
+    body = {"role": "admin"}
+    await world.call("PATCH", f"{path}/members/{former.id}", ann, json=body)
+
+    async def left() -> set[str]:
+        listed = (await world.call("GET", f"{path}/invitations", ann)).data
+        return {str(invitation["id"]) for invitation in listed}
+
+    assert await left() == {admin, of_ann}, owner
+    reply = await world.call("DELETE", "/me", former, json={"password": PASSWORD})
+    assert reply.status == 200
+    assert await left() == {of_ann}
+
+
+async def test_who_was_removed_has_no_link_to_come_back_by(world: World) -> None:
+    """Also if they were made a member without using it."""
+    ann = await world.register()
+    project_id, _ = await world.project(ann)
+    members = f"/projects/{project_id}/members"
+    email = f"{uuid4().hex}@example.com"
+    token = (await invited(world, ann, project_id, email))["token"]
+    body = {"email": email, "password": PASSWORD, "name": "Eve"}
+    eve = person_of(await world.call("POST", "/auth/register", json=body))
+    body = {"email": email, "role": "viewer"}
+    assert (await world.call("POST", members, ann, json=body)).status == 201
+    assert (await world.call("DELETE", f"{members}/{eve.id}", ann)).status == 200
+    reply = await world.call("POST", "/invitations/accept", eve, json={"token": token})
+    assert reply.status == 403
+    assert (await world.call("GET", f"/projects/{project_id}", eve)).status == 404
