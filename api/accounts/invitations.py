@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from api.accounts.audit import Action, write_audit
+from api.accounts.fields import role_of
 from api.accounts.logins import moment
+from api.auth import Caller
 from api.errors import ApiError, ErrorCode
 from connectors.database import Database, DatabaseRow, Transaction
 from connectors.secret_texts import hash_of, new_invitation
@@ -73,9 +76,9 @@ async def find_invitation(database: Database, text: str, now_ms: int) -> Databas
 async def accept_invitation(
     transaction: Transaction, text: str, account: DatabaseRow, now_ms: int
 ) -> str:
-    """Make the account a member of the project; gives the project's id.
+    """Make the account a member of the project, and tell the audit log; gives the project's id.
 
-    Whoever is a member already keeps their role.
+    Whoever is a member already keeps their role, and nothing is told.
 
     Raises:
         ApiError: FORBIDDEN; nothing is told of whether the link was ever good.
@@ -89,11 +92,18 @@ async def accept_invitation(
     )
     if invitation is None:
         raise ApiError(ErrorCode.FORBIDDEN, "the invitation is for somebody else, used, or expired")
-    await transaction.run(
+    project_id, role = str(invitation["project_id"]), role_of(invitation["role"])
+    joined = await transaction.run(
         "INSERT INTO project_members (project_id, account_id, role) "
         "VALUES (%(project)s, %(account)s, %(role)s::member_role) ON CONFLICT DO NOTHING",
-        project=invitation["project_id"],
+        project=project_id,
         account=account["id"],
         role=invitation["role"],
     )
-    return str(invitation["project_id"])
+    if joined:
+        assert role is not None
+        member = Caller(project_id, role, account["id"])
+        await write_audit(
+            transaction, member, Action.MEMBER_JOINED, account["id"], role=invitation["role"]
+        )
+    return project_id

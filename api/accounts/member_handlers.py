@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import get_args
 
 from aiohttp import web
@@ -173,13 +172,6 @@ async def accept(request: web.Request) -> web.Response:
             transaction, body.token, account, request.app[SERVICES].now_ms()
         )
         role = await _role(transaction, project_id, caller.account_id)
-        await write_audit(
-            transaction,
-            replace(caller, project_id=project_id),
-            Action.MEMBER_JOINED,
-            caller.account_id,
-            role=role.name.lower(),
-        )
     return one_answer(Joined, {"project_id": project_id, "role": role.name.lower()})
 
 

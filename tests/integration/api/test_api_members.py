@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
+import pytest
+
 from api.accounts.services import AccountOptions
 from connectors.database import DatabaseRow
 from tests.integration.api.account_world import (
@@ -222,3 +224,23 @@ async def test_who_was_removed_has_no_link_to_come_back_by(world: World) -> None
     reply = await world.call("POST", "/invitations/accept", eve, json={"token": token})
     assert reply.status == 403
     assert (await world.call("GET", f"/projects/{project_id}", eve)).status == 404
+
+
+@pytest.mark.parametrize("by_registering", [True, False], ids=["registering", "accepting"])
+async def test_joining_by_a_link_is_told_in_the_audit_log(
+    world: World, by_registering: bool
+) -> None:
+    """However the link is used."""
+    ann = await world.register()
+    project_id, _ = await world.project(ann)
+    email = f"{uuid4().hex}@example.com"
+    token = (await invited(world, ann, project_id, email))["token"]
+    body = {"email": email, "password": PASSWORD, "name": "Bob"}
+    more = {"invitation": token} if by_registering else {}
+    bob = person_of(await world.call("POST", "/auth/register", json=body | more))
+    if not by_registering:
+        reply = await world.call("POST", "/invitations/accept", bob, json={"token": token})
+        assert reply.data == {"project_id": project_id, "role": "member"}
+    told = (await world.call("GET", f"/projects/{project_id}/audit", ann)).data[0]
+    assert (told["action"], told["target"]) == ("member.joined", bob.id)
+    assert (told["actor"]["id"], told["details"]) == (bob.id, {"role": "member"})
