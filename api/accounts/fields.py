@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -55,6 +55,13 @@ def _zone(name: str) -> str:
     return name
 
 
+def _told_later(at: datetime) -> datetime:
+    """Answers show it in UTC and rows in the server's zone: both need a day behind it."""
+    if at.year >= MAXYEAR:
+        raise ValueError(f"must be before the year {MAXYEAR}")
+    return at
+
+
 def _web_address(text: str) -> str:
     if not _WEB_ADDRESS.fullmatch(text):
         raise ValueError("is not an address that begins with https:// or http://")
@@ -86,6 +93,9 @@ WebAddress = Annotated[
 Role = Literal["viewer", "member", "admin", "owner"]
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 Slug = Annotated[str, StringConstraints(pattern=rf"^{SLUG.pattern}$", max_length=100)]
+
+
+Expiry = Annotated[AwareDatetime, AfterValidator(_told_later)]
 
 
 def _moment_text(at: datetime) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, RootModel
+from pydantic import Field, RootModel
 
-from api.accounts.fields import UNNAMED, Answer, Currency, Line, Moment, WebAddress, Zone
+from api.accounts.fields import UNNAMED, Answer, Currency, Expiry, Line, Moment, WebAddress, Zone
 from api.bodies import Body
 
 Scope = Literal["read", "write"]
@@ -27,7 +27,7 @@ class ApiTokenBody(Body):
 
     name: Line
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=2)]
-    expires_at: AwareDatetime | None = None
+    expires_at: Expiry | None = None
 
 
 class Profile(Answer):

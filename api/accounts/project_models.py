@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, RootModel, StringConstraints
+from pydantic import AfterValidator, Field, RootModel, StringConstraints
 
-from api.accounts.fields import UNNAMED, Answer, Line, Moment, Role
+from api.accounts.fields import UNNAMED, Answer, Expiry, Line, Moment, Role
 from api.bodies import Body
 from schemas.domains import DOMAIN_CHARS_MAX, DOMAINS_MAX, read_domain
 
@@ -43,7 +43,7 @@ class KeyBody(Body):
     name: Line = "Default"
     permissions: Annotated[list[Permission], Field(min_length=1, max_length=1)]
     rate_limit: Annotated[int, Field(ge=1, le=100_000)] = 1_000
-    expires_at: AwareDatetime | None = None
+    expires_at: Expiry | None = None
 
 
 class Stats(Answer):

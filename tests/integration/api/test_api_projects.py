@@ -253,6 +253,30 @@ async def test_mass_assignment_of_keys_is_refused(world: World, body: dict[str, 
     assert reply.status == 400
 
 
+@pytest.mark.parametrize(
+    "expires_at",
+    [
+        "9999-12-31T23:59:59-05:00",
+        "9999-12-31T23:59:59.9999Z",
+        "0001-01-01T00:00:00+14:00",
+        "0001-01-01T00:00:00Z",
+    ],
+)
+async def test_an_end_at_the_edge_of_time_is_refused(world: World, expires_at: str) -> None:
+    """It can be stored and then never be read again: the list would fail for ever."""
+    ann = await world.register()
+    project_id, _ = await world.project(ann)
+    key = {"permissions": ["read"], "expires_at": expires_at}
+    token = {"name": "t", "scopes": ["read"], "expires_at": expires_at}
+    for path, body in ((f"/projects/{project_id}/api-keys", key), ("/me/api-tokens", token)):
+        reply = await world.call("POST", path, ann, json=body)
+        assert (reply.status, reply.code) == (400, "VALIDATION_ERROR")
+        assert list(reply.document["error"]["details"]) == ["expires_at"]
+        body = {**body, "expires_at": "9998-12-31T23:59:59.9999-12:00"}
+        assert (await world.call("POST", path, ann, json=body)).status == 201
+        assert (await world.call("GET", path, ann)).data[-1]["expires_at"].startswith("9999-01-01")
+
+
 async def test_a_shared_filter_is_seen_by_others_and_a_private_one_is_not(world: World) -> None:
     """Only its author or an admin changes one; another project sees nothing."""
     ann = await world.register()
