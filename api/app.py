@@ -46,6 +46,7 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
 
 
@@ -68,6 +69,7 @@ def create_app(
         app[REALTIME] = realtime
         app.on_shutdown.append(realtime.say_goodbye)
     app[PUBLIC_TOTALS] = PublicTotalsCache()
+    app.on_response_prepare.append(_put_headers)
     app.cleanup_ctx.append(watch_dependencies)
     routes = ROUTES if accounts is not None else DATA_ROUTES
     app[OPENAPI] = encode_document(build_document(routes, gosight_version()))
@@ -109,18 +111,10 @@ def _guarded(route: Route) -> Handler:
 
 @web.middleware
 async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    offered = request.headers.get("X-Request-Id", "")
-    request_id = offered if _REQUEST_ID.fullmatch(offered) else uuid4().hex
     started = time.perf_counter()
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
+    with structlog.contextvars.bound_contextvars(request_id=_id_of(request)):
         preflight = answer_preflight(request)
         answer = await handler(request) if preflight is None else preflight
-    answer.headers["X-Request-Id"] = request_id
-    for name, value in SECURITY_HEADERS.items():
-        answer.headers.setdefault(name, value)
-    if ALLOWANCE in request:
-        answer.headers.update(request[ALLOWANCE].headers(request.app[SERVICES].now_ms()))
-    allow_origin(request, answer)
     if answer.status == 101:
         return answer  # How long a WebSocket was open is no time to answer.
     resource = request.match_info.route.resource
@@ -130,6 +124,24 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
         status=f"{answer.status // 100}xx",
     ).observe(time.perf_counter() - started)
     return answer
+
+
+def _id_of(request: web.Request) -> str:
+    """What the client calls it, if that is an id, else one of our own; the same each time."""
+    if REQUEST_ID not in request:
+        offered = request.headers.get("X-Request-Id", "")
+        request[REQUEST_ID] = offered if _REQUEST_ID.fullmatch(offered) else uuid4().hex
+    return request[REQUEST_ID]
+
+
+async def _put_headers(request: web.Request, answer: web.StreamResponse) -> None:
+    """What every answer says; here, because a stream is begun before its handler ends."""
+    answer.headers["X-Request-Id"] = _id_of(request)
+    for name, value in SECURITY_HEADERS.items():
+        answer.headers.setdefault(name, value)
+    if ALLOWANCE in request:
+        answer.headers.update(request[ALLOWANCE].headers(request.app[SERVICES].now_ms()))
+    allow_origin(request, answer)
 
 
 @web.middleware

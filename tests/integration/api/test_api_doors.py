@@ -156,6 +156,30 @@ async def test_answers_carry_security_headers(world: World) -> None:
         assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
 
 
+async def test_a_stream_says_what_every_answer_says(databases: RunningStack) -> None:
+    """A page may read an export like any other answer, and who asks about it can name it."""
+    options = AccountOptions(is_registration_open=True, cors_origins=frozenset({DASHBOARD}))
+    async with account_world(databases, options=options) as world:
+        ann = await world.register()
+        project_id, _ = await world.project(ann)
+        asked = {"Origin": DASHBOARD, "X-Request-Id": "asked-by-a-test"}
+        told = [
+            (await world.call("GET", f"/projects/{project_id}/{path}", ann, headers=asked)).headers
+            for path in ("sessions", "export/sessions?format=csv", "export/events?format=ndjson")
+        ]
+        names = {
+            name for name in told[0] if name.startswith(("X-", "Access-", "Vary", "Content-S"))
+        }
+        assert {"X-Request-ID", "X-RateLimit-Remaining", "Access-Control-Allow-Origin"} <= names
+        for headers in told:
+            assert names <= set(headers)
+            assert headers["X-Request-Id"] == "asked-by-a-test"
+            assert headers["Access-Control-Allow-Origin"] == DASHBOARD
+        # What is answered before any of our code has an id, too.
+        reply = await world.call("GET", "/me", headers={"Expect": "a miracle"}, data=b"")
+        assert (reply.status, bool(reply.headers["X-Request-Id"])) == (417, True)
+
+
 async def test_a_body_that_never_ends_is_given_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
