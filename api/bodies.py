@@ -39,6 +39,10 @@ async def read_body(request: web.Request, model: type[BodyT]) -> BodyT:
             content = await request.read()
     except TimeoutError:
         raise ApiError(ErrorCode.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+    except web.RequestPayloadError:
+        raise ApiError(
+            ErrorCode.VALIDATION_ERROR, "the body is not encoded as Content-Encoding says"
+        ) from None
     if content and request.content_type != "application/json":
         raise ApiError(ErrorCode.VALIDATION_ERROR, "send the body as application/json")
     return parse_body(content or b"{}", model)

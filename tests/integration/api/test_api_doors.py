@@ -197,6 +197,20 @@ async def test_a_body_that_never_ends_is_given_up(
     writer.close()
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_that_is_not_as_encoded_is_the_senders_fault(
+    world: World, encoding: str
+) -> None:
+    """Anybody may send it, so it is no failure of the server."""
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Encoding": encoding,
+        "Connection": "close",
+    }
+    reply = await world.call("POST", "/auth/login", data=b"xxxx", headers=headers)
+    assert (reply.status, reply.code) == (400, "VALIDATION_ERROR")
+
+
 def filled(route: Route, estate: Estate, person: Person) -> dict[str, Any]:
     """The example of the document with this person's own values in place of the made-up ones."""
     text = json.dumps(route.example)
