@@ -80,17 +80,18 @@ def create_app(
 
 
 def _pattern(path: Sequence[str], paths: Sequence[Sequence[str]]) -> str:
-    """The path for the router: a parameter stands for no word that another path has there.
+    """The path for the router: a parameter is any text but a word that another path has there.
 
-    Else `/alerts/history` would be an alert for the methods that it has not itself.
+    Else `/alerts/history` would be an alert for the methods that it has not itself. Ids of visitors
+    and sessions are their sender's, so braces must do, which aiohttp takes for none by itself.
     """
     segments = list(path)
     for place, segment in enumerate(path):
         if segment.startswith("{"):
             besides = {each[place] for each in paths if each[:place] == path[:place] != each}
             words = "|".join(sorted(re.escape(word) for word in besides if word[:1] != "{"))
-            if words:
-                segments[place] = f"{segment[:-1]}:(?!(?:{words})(?:/|$))[^/]+}}"
+            but = f"(?!(?:{words})(?:/|$))" if words else ""
+            segments[place] = f"{segment[:-1]}:{but}[^/]+}}"
     return "/".join(segments)
 
 

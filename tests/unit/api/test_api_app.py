@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -328,6 +329,15 @@ async def test_a_path_has_its_own_methods_only(path: str) -> None:
     assert refused.value.allowed_methods == {
         route.method for route in DATA_ROUTES if route.path == path
     }
+
+
+@pytest.mark.parametrize("text", ["{3f2504e0-4f89}", "{", "}{", "a/b", "a?b", "%7B", "~", "é"])
+async def test_an_id_that_its_sender_chose_may_be_any_text(text: str) -> None:
+    """Sites have ids in braces, too: their visitors can be exported and erased like others."""
+    app = create_app(World().services())
+    for path in (f"{PATH}/sessions/{{}}", f"{PATH}/sessions/{{}}/events"):
+        request = make_mocked_request("GET", path.format(quote(text, safe="")))
+        assert (await app.router.resolve(request))["session_id"] == text
 
 
 async def test_metrics_have_the_route_not_the_path() -> None:
