@@ -21,13 +21,14 @@ from api.accounts.services import ACCOUNTS, AccountServices
 from api.auth_tokens import ExpiredError, TokenError
 from api.client import address_of
 from api.errors import ApiError, ErrorCode
-from api.period import DEFAULT_ZONE, is_zone
+from api.period import DEFAULT_ZONE
 from api.rate_limits import PER_ADDRESS, Allowance, BucketRule
 from api.route import Route
 from api.services import SERVICES, KeyFinder
 from connectors.secret_texts import API_TOKEN_LENGTH, API_TOKEN_PREFIX, hash_of
 from schemas.client_address import network_of
 from schemas.records import ProjectKey
+from schemas.time_zones import is_time_zone
 
 # Anything else cannot be a key or a token: it is refused without asking the store.
 _KEY_FORM = re.compile(r"gs_(?:live|test|api)_[0-9A-Za-z]{32}")
@@ -212,7 +213,7 @@ def _role_of(key: ProjectKey) -> Access:
 def _zone_of(key: ProjectKey) -> str:
     """The time zone of a key's project, if it has one that is known."""
     name = key.settings.document.get("timezone")
-    return name if isinstance(name, str) and is_zone(name) else DEFAULT_ZONE
+    return name if isinstance(name, str) and is_time_zone(name) else DEFAULT_ZONE
 
 
 def _presented(request: web.Request) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from api.errors import ApiError, ErrorCode
+from schemas.time_zones import is_time_zone
 
 DEFAULT_DAYS = 7
 DEFAULT_ZONE = "UTC"
@@ -66,21 +67,11 @@ def parse_period(
     return Period(_ms(start), _ms(end), timezone)
 
 
-def is_zone(timezone: str) -> bool:
-    """Whether this names a time zone."""
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
-
-
 def _zone(timezone: str, faults: dict[str, str]) -> ZoneInfo:
-    try:
+    if is_time_zone(timezone):
         return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        faults["timezone"] = "is not the name of a time zone, such as Europe/Paris"
-        return ZoneInfo("UTC")
+    faults["timezone"] = "is not the name of a time zone, such as Europe/Paris"
+    return ZoneInfo("UTC")
 
 
 def _moment(

@@ -32,6 +32,7 @@ from schemas.settings_checks import (
     check_number,
     check_section,
     check_texts,
+    check_time_zone,
 )
 
 # What each level adds to the switches below it; a switch in the document wins over its level.
@@ -126,7 +127,7 @@ def parse_settings(document: Mapping[str, Any]) -> ProjectSettings:
 def settings_problems(document: Mapping[str, Any]) -> list[str]:
     """All that is wrong with a document that someone wants to save, a line each.
 
-    More than `parse_settings` refuses: what a document already says about detectors or money must
+    More than `parse_settings` refuses: what a document says of detectors, money or days must
     not stop the gateway, which does not need it (`schemas.detection_settings`).
     """
     if len(msgspec.json.encode(document)) > DOCUMENT_BYTES_MAX:
@@ -138,6 +139,7 @@ def settings_problems(document: Mapping[str, Any]) -> list[str]:
         problems.extend(error.problems)
     parse_detection(check_section(document, "insights", problems), problems)
     check_currency(document, problems)
+    check_time_zone(document, problems)
     return problems
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from schemas.time_zones import is_time_zone
+
 Problems = list[str]
 
 ITEM_CHARS_MAX = 1_024
@@ -48,6 +50,13 @@ def check_currency(document: Mapping[str, Any], problems: Problems) -> str:
             return currency
     problems.append("currency: must be three letters, as EUR")
     return ""
+
+
+def check_time_zone(document: Mapping[str, Any], problems: Problems) -> None:
+    """The project's time zone, if one is set."""
+    value = document.get("timezone", "")
+    if value != "" and not (isinstance(value, str) and is_time_zone(value)):
+        problems.append("timezone: must be the name of a time zone, such as Europe/Paris")
 
 
 def check_number(

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import MAXYEAR, datetime
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiohttp import web
 from pydantic import (
@@ -24,6 +23,7 @@ from pydantic import (
 
 from api.access import Access
 from api.answers import data_answer, time_text
+from schemas.time_zones import is_time_zone
 
 # Source: the e-mail addresses that HTML forms take (HTML standard, 4.10.5.1.5).
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -48,10 +48,8 @@ def _line(text: str) -> str:
 
 
 def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("is not the name of a time zone, such as Europe/Paris") from None
+    if not is_time_zone(name):
+        raise ValueError("is not the name of a time zone, such as Europe/Paris")
     return name
 
 

@@ -187,11 +187,19 @@ def test_a_pattern_says_what_those_of_privacy_say() -> None:
 
 def test_who_saves_a_document_is_told_of_all_that_is_wrong() -> None:
     """Of the detectors' section too, which the gateway itself does not refuse."""
-    document = {"privacy": {"level": 9}, "insights": {"hold_ms": -1}, "currency": "euro"}
-    assert [problem.partition(":")[0] for problem in settings_problems(document)] == [
-        "privacy.level",
-        "insights.hold_ms",
-        "currency",
-    ]
+    for zone in ("Europe/Pariss", "right/UTC", 5, ["UTC"], None):
+        document = {
+            "privacy": {"level": 9},
+            "insights": {"hold_ms": -1},
+            "currency": "euro",
+            "timezone": zone,
+        }
+        assert [problem.partition(":")[0] for problem in settings_problems(document)] == [
+            "privacy.level",
+            "insights.hold_ms",
+            "currency",
+            "timezone",
+        ]
+    assert settings_problems({"timezone": "Europe/Paris"}) == []
     assert parse_settings({"insights": {"hold_ms": -1}}).document["insights"] == {"hold_ms": -1}
     assert settings_problems({"insights": {"preset": "posthog"}, "currency": "eur"}) == []
