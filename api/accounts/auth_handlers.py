@@ -207,12 +207,13 @@ async def _check_password(
     """Refuse in equal words and time, whether there is such an account or not."""
     accounts = request.app[ACCOUNTS]
     address = address_of(request, accounts.options.trusted_proxy_count)
-    await check_attempt(accounts.limits, email, address)
-    stored = account["password_hash"] if account is not None else None
-    is_right = await accounts.passwords.is_right(stored, password)
-    if not is_right or account is None or not account["is_active"]:
-        await note_failure(accounts.limits, email, address)
-        raise ApiError(ErrorCode.UNAUTHORIZED, "the e-mail or the password is wrong")
+    async with accounts.attempts.turn(email, address):
+        await check_attempt(accounts.limits, email, address)
+        stored = account["password_hash"] if account is not None else None
+        is_right = await accounts.passwords.is_right(stored, password)
+        if not is_right or account is None or not account["is_active"]:
+            await note_failure(accounts.limits, email, address)
+            raise ApiError(ErrorCode.UNAUTHORIZED, "the e-mail or the password is wrong")
 
 
 async def _check_is_unchanged(transaction: Transaction, account: DatabaseRow) -> None:

@@ -3,11 +3,15 @@
 Failures count for the pair of e-mail and address: a few a minute, fewer an hour, fewer a day, so
 that waits grow the longer it goes on. When an e-mail sees many failures from anywhere, each address
 has one attempt a minute left for it: many addresses guess no faster, and its owner gets in from
-any other address, a new one too. Whether the account exists makes no difference.
+any other address, a new one too. Whether the account exists makes no difference. Attempts of one
+pair are made one after the other, or all that come at once would pass before the first has failed.
 Source: api.md, section 1 (auth 10 a minute per address and per e-mail).
 """
 
 from __future__ import annotations
+
+import asyncio
+from weakref import WeakValueDictionary
 
 from api.errors import ApiError, ErrorCode
 from api.rate_limits import BucketRule, RateLimits
@@ -20,6 +24,17 @@ PAIR_RULES = (
 )
 EMAIL_RULE = BucketRule("login-email", 10, 60)
 STRICT_RULE = BucketRule("login-strict", 1, 60)
+
+
+class Attempts:
+    """Lets one attempt of a pair at a time do its check, its look and its count."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def turn(self, email: str, address: str) -> asyncio.Lock:
+        """To be held meanwhile."""
+        return self._locks.setdefault(_pair(email, address), asyncio.Lock())
 
 
 async def check_attempt(limits: RateLimits, email: str, address: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from api.accounts.key_caches import KeyCaches
+from api.accounts.login_guard import Attempts
 from api.accounts.passwords import Passwords
 from api.auth_tokens import TokenSigner
 from api.rate_limits import RateLimits
@@ -37,6 +38,7 @@ class AccountServices:
     limits: RateLimits
     key_caches: KeyCaches
     options: AccountOptions
+    attempts: Attempts = field(default_factory=Attempts)
 
 
 ACCOUNTS: web.AppKey[AccountServices] = web.AppKey("accounts", AccountServices)

@@ -12,6 +12,7 @@ from openapi_schema_validator import OAS31Validator
 
 import api.bodies
 from api.access import Access
+from api.accounts.passwords import Passwords
 from api.accounts.routes import ACCOUNT_ROUTES
 from api.accounts.services import AccountOptions
 from api.route import Route
@@ -77,6 +78,24 @@ async def test_a_guesser_does_not_lock_the_owner_out(databases: RunningStack) ->
                 assert await status(f"203.0.113.{number}", wrong) in (401, 429)
         assert await status("203.0.113.0", right) == 429
         assert await status("198.51.100.7", right) == 200
+
+
+async def test_guesses_at_once_are_no_more_than_guesses_in_turn(databases: RunningStack) -> None:
+    """Five a minute, also if none of twenty has failed yet when the others come."""
+    options = AccountOptions(is_registration_open=True)
+    async with account_world(databases, options=options) as world:
+        ann = await world.register()
+        costly = Passwords(1, memory_kib=16_384, rounds=2, lanes=1)
+        update = "UPDATE accounts SET password_hash = %(hash)s WHERE id = %(id)s"
+        await world.accounts.database.run(update, hash=await costly.hash(PASSWORD), id=ann.id)
+        costly.close()
+        wrong = {"email": ann.email, "password": "wrong horse battery"}
+        replies = await asyncio.gather(
+            *(world.call("POST", "/auth/login", json=wrong) for _ in range(20))
+        )
+        assert sorted(reply.status for reply in replies) == [401] * 5 + [429] * 15
+        world.clock.forward(60)
+        assert (await world.log_in(ann)).id == ann.id
 
 
 async def test_an_address_cannot_be_chosen_by_the_client(databases: RunningStack) -> None:
