@@ -1,9 +1,9 @@
 """Whole lists as a stream of CSV or of JSON, one row a line; newest first.
 
 A list is read page by page by its cursor, so that memory holds one page and rows that come in
-meanwhile change nothing. What goes wrong before the first row is answered as ever; after it the
-connection is broken off, so that half a file is never taken for a whole one. Cells of CSV that a
-spreadsheet would take for a formula begin with an apostrophe.
+meanwhile change nothing. What goes wrong before the first row is answered as ever; after it, or if
+there are more than ROWS_MAX rows, the connection is broken off, so that half a file is never taken
+for a whole one. Cells of CSV that a spreadsheet would take for a formula begin with an apostrophe.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from api.reads.session_rows import AT_FIRST, after_row, session_rows
 from api.reads.sessions import session_filters
 from api.reads.user_rows import user_filter
 from api.services import Row
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, FatalError
 from connectors.telemetry import get_logger
 
 PAGE_ROWS = 2_000
@@ -107,10 +107,18 @@ async def _pages(
     page: Callable[[Mapping[str, Any]], Awaitable[Sequence[Row]]],
     after: Callable[[Row | None], Mapping[str, Any]],
 ) -> Pages:
-    """At least one page, which may be empty; `after` is where the page behind a row begins."""
+    """At least one page, which may be empty; `after` is where the page behind a row begins.
+
+    Raises:
+        FatalError: there are more rows than an export may have.
+    """
     last: Row | None = None
-    for _ in range(ROWS_MAX // PAGE_ROWS):
+    given = 0
+    while True:
         rows = await page(after(last))
+        given += len(rows)
+        if given > ROWS_MAX:
+            raise FatalError(f"more than {ROWS_MAX} rows")
         yield rows
         if len(rows) < PAGE_ROWS:
             return
@@ -130,9 +138,9 @@ async def _send(request: web.Request, pages: Pages, name: str, form: str) -> web
     write = csv_lines if form == "csv" else json_lines
     await response.prepare(request)
     try:
-        await _write(response, write(first, is_first=True))
+        await write_in_time(response, write(first, is_first=True))
         async for rows in pages:
-            await _write(response, write(rows, is_first=False))
+            await write_in_time(response, write(rows, is_first=False))
     except (ConnectorError, TimeoutError) as error:
         reason = str(error) or "the client does not read"
         get_logger().warning("export_broken_off", list=name, error=reason)
@@ -143,8 +151,8 @@ async def _send(request: web.Request, pages: Pages, name: str, form: str) -> web
     return response
 
 
-async def _write(response: web.StreamResponse, content: bytes) -> None:
-    """Send a page; raises TimeoutError if the client takes none of it for too long."""
+async def write_in_time(response: web.StreamResponse, content: bytes) -> None:
+    """Send a part; raises TimeoutError if the client takes none of it for too long."""
     async with asyncio.timeout(READER_TIMEOUT_S):
         await response.write(content)
 

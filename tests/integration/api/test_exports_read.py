@@ -88,6 +88,19 @@ async def test_half_an_export_is_never_taken_for_a_whole_one(
         await exported(reader, "events", "ndjson")
 
 
+async def test_an_export_has_all_rows_or_no_end(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of as many rows as it may have it is whole; of one more the connection is broken off."""
+    monkeypatch.setattr(exports, "PAGE_ROWS", 10)
+    rows = len(reader.scenes.events)
+    monkeypatch.setattr(exports, "ROWS_MAX", rows)
+    assert len(await exported(reader, "events", "ndjson")) == rows
+    monkeypatch.setattr(exports, "ROWS_MAX", rows - 1)
+    with pytest.raises(aiohttp.ClientError):
+        await exported(reader, "events", "ndjson")
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
 def test_a_cell_is_no_formula(text: str) -> None:
     """What a visitor sent stays text in a spreadsheet."""
