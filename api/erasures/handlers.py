@@ -23,6 +23,7 @@ from api.erasures.models import ProjectErasure
 from api.erasures.orders import ERASURE_STEPS, EXPORT_KEPT_S, EXPORT_STEPS
 from api.errors import ApiError, ErrorCode
 from api.parameters import NoParameters, parse_parameters
+from api.reads.exports import write_in_time
 from connectors.database import Transaction
 from connectors.errors import RetryableError
 from connectors.telemetry import get_logger
@@ -56,37 +57,43 @@ async def download(request: web.Request) -> web.StreamResponse:
     """The file of an export, within a day after it was made: a ZIP of lines of JSON."""
     parse_parameters(NoParameters, request.query)
     database, job_id = request.app[ACCOUNTS].database, id_of(request, "job_id")
-    first = await database.row(
-        "SELECT p.content FROM visitor_requests r JOIN visitor_export_parts p "
-        "ON p.request_id = r.id AND p.part = 0 WHERE r.id = %(id)s AND r.project_id = %(project)s "
-        "AND r.kind = 'export' AND r.finished_at > now() - make_interval(secs => %(kept)s)",
-        id=job_id,
-        project=request[CALLER].project_id,
-        kept=EXPORT_KEPT_S,
+    file = existing(
+        await database.row(
+            "SELECT (receipt->>'bytes')::bigint AS bytes FROM visitor_requests r "
+            "WHERE id = %(id)s AND project_id = %(project)s AND kind = 'export' "
+            "AND finished_at > now() - make_interval(secs => %(kept)s) AND EXISTS "
+            "(SELECT 1 FROM visitor_export_parts p WHERE p.request_id = r.id)",
+            id=job_id,
+            project=request[CALLER].project_id,
+            kept=EXPORT_KEPT_S,
+        )
     )
     response = web.StreamResponse(
         headers={
             "Content-Type": "application/zip",
             "Content-Disposition": 'attachment; filename="visitor.zip"',
+            "Content-Length": str(file["bytes"]),
             "Cache-Control": "no-store",
         }
     )
-    content: bytes | None = existing(first)["content"]
     await response.prepare(request)
-    part = 0
+    left, part = file["bytes"], 0
     try:
-        while content is not None:
-            await response.write(content)
-            part += 1
+        while left > 0:
             row = await database.row(
                 "SELECT content FROM visitor_export_parts "
                 "WHERE request_id = %(id)s AND part = %(part)s",
                 id=job_id,
                 part=part,
             )
-            content = row["content"] if row is not None else None
-    except RetryableError as error:
-        get_logger().warning("download_broken_off", error=str(error))
+            if row is None:
+                raise RetryableError("the visitor was erased, or the file's day is over")
+            await write_in_time(response, row["content"])
+            left -= len(row["content"])
+            part += 1
+    except (RetryableError, TimeoutError) as error:
+        reason = str(error) or "the client does not read"
+        get_logger().warning("download_broken_off", error=reason)
         if request.transport is not None:
             request.transport.abort()  # Half a file must not look whole.
         return response

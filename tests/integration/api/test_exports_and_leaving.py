@@ -12,14 +12,16 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientPayloadError, ClientSession
 
+import api.reads.exports
 from connectors.erasing_store import PROJECT_TABLES
 from standalone.ports import choose_port
 from tests.integration.api.account_world import PASSWORD, Person, World
@@ -135,6 +137,43 @@ async def test_a_file_is_for_admins_for_a_day_and_gone_with_the_visitor(scene: S
         "SELECT count(*) FROM visitor_export_parts WHERE request_id IN (%s, %s)", job_id, other
     )
     assert parts == [(0,)]
+
+
+async def test_a_download_is_whole_or_broken_off(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says how long it is; who stops reading, or whose file goes meanwhile, gets no end."""
+    monkeypatch.setattr(api.reads.exports, "READER_TIMEOUT_S", 0.5)
+    job_id, _ = await export(scene, ANN)
+    parts = 40
+    scene.sql("DELETE FROM visitor_export_parts WHERE request_id = %s", job_id)
+    scene.sql(
+        "INSERT INTO visitor_export_parts (request_id, part, content) "
+        "SELECT %s, n, decode(repeat('7a', 1048576), 'hex') FROM generate_series(0, %s) n",
+        *(job_id, parts - 1),
+    )
+    size = f'{{"bytes": {parts * 1_048_576}}}'
+    scene.sql("UPDATE visitor_requests SET receipt = %s WHERE id = %s", size, job_id)
+    url = f"/api/v1{scene.path}/jobs/{job_id}/download"
+    client = scene.api.client
+    async with client.get(url, headers=scene.owner.headers) as answer:
+        assert answer.content_length == parts * 1_048_576
+        assert len(await answer.read()) == parts * 1_048_576
+    head = f"Host: x\r\nAuthorization: Bearer {scene.owner.access_token}\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port, limit=4096)
+    writer.write(f"GET {url} HTTP/1.1\r\n{head}".encode())
+    assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+    await asyncio.sleep(1.5)  # It reads nothing meanwhile.
+    got = 0
+    with suppress(ConnectionError):
+        while chunk := await asyncio.wait_for(reader.read(1 << 20), 10):
+            got += len(chunk)
+    assert got < parts * 1_048_576
+    writer.close()
+    scene.sql("DELETE FROM visitor_export_parts WHERE request_id = %s AND part >= 5", job_id)
+    with pytest.raises(ClientPayloadError):
+        async with client.get(url, headers=scene.owner.headers) as answer:
+            await answer.read()
 
 
 async def test_a_deleted_project_is_in_no_store(scene: Scene) -> None:
