@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from api.access import Access
+from api.accounts.services import AccountOptions
 from connectors.keys import KeyStore
 from connectors.postgres import PostgresKeySource, connect_postgres
 from connectors.redis import RedisKeyCache, connect_redis
@@ -17,11 +18,13 @@ from ingest_gateway.decode import DecodeLimits, decode
 from ingest_gateway.judge import Project, judge
 from ingest_gateway.request import BodyForm
 from schemas.records import ProjectKey
+from tests.integration.api import account_world as account_world_module
 from tests.integration.api.account_world import (
     NO_LIMITS,
     World,
     account_world,
 )
+from tests.integration.api.test_cache_read import CountingRunner
 from tests.stack import RunningStack
 
 
@@ -362,6 +365,26 @@ async def test_the_public_page_has_a_limit_by_address(databases: RunningStack) -
         replies = [await world.call("GET", "/public/nobody/overview") for _ in range(4)]
     assert [reply.status for reply in replies] == [404, 404, 404, 429]
     assert replies[3].headers["Retry-After"] == "20"
+
+
+async def test_a_crowd_on_the_public_page_costs_what_one_reader_costs(
+    databases: RunningStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when nobody has an answer yet."""
+    monkeypatch.setattr(account_world_module, "ClickHouseRunner", CountingRunner)
+    options = AccountOptions(is_registration_open=True)
+    async with account_world(databases, options=options) as world:
+        runner = world.services.queries
+        assert isinstance(runner, CountingRunner)
+        runner.asked = []
+        ann = await world.register()
+        project_id, _ = await world.project(ann)
+        body = {"enabled": True}
+        page = await world.call("PUT", f"/projects/{project_id}/public-dashboard", ann, json=body)
+        path = f"/public/{page.data['slug']}/overview"
+        replies = await asyncio.gather(*(world.call("GET", path) for _ in range(30)))
+        assert {reply.data["name"] for reply in replies} == {"Shop"}
+        assert len(runner.asked) == 2  # The period and the one before it.
 
 
 def test_roles_are_in_order() -> None:
