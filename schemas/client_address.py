@@ -8,7 +8,7 @@ the client. Source: events.md, section 1 (Request headers).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 
 def client_address(
@@ -30,11 +30,20 @@ def client_address(
 
 
 def network_of(address: str) -> str:
-    """What one client holds: an IPv4 address, or 2**64 IPv6 ones."""
+    """What one client holds: an IPv4 address, or 2**64 IPv6 ones.
+
+    IPv4 comes through sockets and proxies of both kinds as ::ffff:203.0.113.9, and is no network of
+    its own there: all clients would be one.
+    """
     try:
-        return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
+        found = ip_address(address)
     except ValueError:
         return address
+    if isinstance(found, IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((int(found), 64), strict=False))
 
 
 def _plain(text: str) -> str:

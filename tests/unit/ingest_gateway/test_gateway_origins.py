@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_gateway.origins import is_origin_allowed
-from schemas.client_address import client_address
+from schemas.client_address import client_address, network_of
 from schemas.domains import read_domain
 
 
@@ -87,6 +87,24 @@ def test_client_address(
 ) -> None:
     """Only what a trusted proxy wrote is believed."""
     assert client_address("10.0.0.1", forwarded, real_ip, proxies) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("::ffff:cb00:7109", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("no:address", "no:address"),
+    ],
+)
+def test_a_network_is_what_one_client_holds(address: str, network: str) -> None:
+    """Behind a proxy that listens on IPv6 for both kinds, too: one IPv4 client is not all."""
+    assert network_of(address) == network
 
 
 @given(st.lists(st.text(max_size=30), max_size=4), st.integers(1, 4))
