@@ -25,6 +25,7 @@ from api.cors import allow_origin, answer_preflight
 from api.errors import ApiError, ErrorCode, error_answer, from_http_error
 from api.openapi import build_document
 from api.openapi_handlers import OPENAPI, encode_document
+from api.parameters import NoParameters, parse_parameters
 from api.realtime.service import REALTIME, Realtime
 from api.routes import BASE, DATA_ROUTES, ROUTES, Route
 from api.service_handlers import watch_dependencies
@@ -105,6 +106,8 @@ def _guarded(route: Route) -> Handler:
             await take_for_address(request, route.rate)
         else:
             request[CALLER] = await authorize(request, route)
+        if route.parameters is None:
+            parse_parameters(NoParameters, request.query)
         return await route.handler(request)
 
     return handle

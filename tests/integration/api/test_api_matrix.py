@@ -215,6 +215,18 @@ async def test_a_field_that_is_not_offered_is_refused(street: Street) -> None:
     assert await snapshot(street.world, street.ours) == before
 
 
+async def test_a_parameter_that_is_not_offered_is_refused(street: Street) -> None:
+    """A filter that a call has not is told, on every route, and nothing is done without it."""
+    before = await snapshot(street.world, street.ours)
+    for route in filter(street.ours.has_all_of, TABLE):
+        path = f"{street.ours.path(route)}?no_such_parameter=1"
+        reply = await street.call(route, path, street.ours.headers("owner"))
+        assert (reply.status, reply.code) == (400, "VALIDATION_ERROR"), name_of(route)
+        details = reply.document["error"]["details"]
+        assert details["no_such_parameter"] == "is not a parameter of this call", name_of(route)
+    assert await snapshot(street.world, street.ours) == before
+
+
 BAD_BODIES = {
     "cut off": b"{",
     "a list": b"[]",
