@@ -6,7 +6,7 @@ only; a project has so many and no more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from psycopg.errors import UniqueViolation
@@ -86,22 +86,33 @@ class ProjectTable:
         return row
 
     async def change(
-        self, project_id: str, row_id: str, values: Mapping[str, Any]
+        self,
+        project_id: str,
+        row_id: str,
+        values: Mapping[str, Any],
+        check: Callable[[DatabaseRow], None] = lambda _row: None,
     ) -> DatabaseRow | None:
         """Change some columns of one; None if the project has none of this id.
+
+        Nothing is changed if `check` raises: it is given the row as it would be, with what others
+        changed meanwhile.
 
         Raises:
             NameTakenError: the project has one of this name.
         """
         sets = ", ".join(f"{name} = %({name})s" for name in values) or "name = name"
         try:
-            return await self._database.row(
-                f"UPDATE {self._table} SET {sets} "
-                f"WHERE project_id = %(project)s AND id = %(row_id)s RETURNING {self._shown}",
-                **_written(values),
-                project=project_id,
-                row_id=row_id,
-            )
+            async with self._database.transaction() as transaction:
+                row = await transaction.row(
+                    f"UPDATE {self._table} SET {sets} "
+                    f"WHERE project_id = %(project)s AND id = %(row_id)s RETURNING {self._shown}",
+                    **_written(values),
+                    project=project_id,
+                    row_id=row_id,
+                )
+                if row is not None:
+                    check(row)
+                return row
         except UniqueViolation:
             raise NameTakenError from None
 

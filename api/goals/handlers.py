@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -47,11 +47,12 @@ async def new_goal(request: web.Request) -> web.Response:
 
 async def change_goal(request: web.Request) -> web.Response:
     """Change a goal; what is not named stays."""
-    body, table = await read_body(request, models.GoalBody), goals_of(request).goals
-    old = await row_of_path(request, table, "goal")
-    new = {**old, **_named(body)}
-    _check_pattern(new["track_method"], new["match_pattern"])
-    return await _change(request, table, "goal", body, models.Goal)
+    body = await read_body(request, models.GoalBody)
+
+    def check(row: DatabaseRow) -> None:
+        _check_pattern(row["track_method"], row["match_pattern"])
+
+    return await _change(request, goals_of(request).goals, "goal", body, models.Goal, check)
 
 
 async def delete_goal(request: web.Request) -> web.Response:
@@ -111,11 +112,16 @@ async def _add(
 
 
 async def _change(
-    request: web.Request, table: ProjectTable, what: str, body: Body, model: type[Answer]
+    request: web.Request,
+    table: ProjectTable,
+    what: str,
+    body: Body,
+    model: type[Answer],
+    check: Callable[[DatabaseRow], None] = lambda _row: None,
 ) -> web.Response:
     row_id = id_of_path(request, f"{what}_id", what)
     try:
-        row = await table.change(request[CALLER].project_id, row_id, _named(body))
+        row = await table.change(request[CALLER].project_id, row_id, _named(body), check)
     except NameTakenError:
         raise _taken() from None
     if row is None:

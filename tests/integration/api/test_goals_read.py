@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from tests.goal_recount import Step, conversions, funnel, people_of
 from tests.integration.api.account_world import World
 from tests.integration.api.conftest import SceneShop
 from tests.integration.api.reading import Reader
+from tests.integration.api.test_api_auth import until_somebody_waits
 from tests.integration.api.test_reports_read import spans
 from tests.recount import Recount
 from tests.stack import RunningStack
@@ -198,3 +200,21 @@ async def test_what_is_wrong_is_told(world: World) -> None:
         body = {**goal, "name": f"n{number}"}
         assert (await world.call("POST", goals, owner, json=body)).status == 201
     assert (await world.call("POST", goals, owner, json={**goal, "name": "z"})).code == "CONFLICT"
+
+
+async def test_a_goal_of_a_page_keeps_its_path_whoever_changes_it(world: World) -> None:
+    """Two changes that are right by themselves do not make a goal that nothing can reach."""
+    ann = await world.register()
+    project_id, _ = await world.project(ann)
+    path = f"/projects/{project_id}/goals"
+    body = {"name": "order", "track_method": "javascript", "match_pattern": "/thanks"}
+    goal_id = (await world.call("POST", path, ann, json=body)).data["id"]
+    async with world.accounts.database.transaction() as other:
+        await other.run("UPDATE goals SET match_pattern = NULL WHERE id = %(id)s", id=goal_id)
+        change = {"track_method": "page_url"}
+        changing = asyncio.create_task(world.call("PATCH", f"{path}/{goal_id}", ann, json=change))
+        await until_somebody_waits(world)
+    reply = await changing
+    assert (reply.status, list(reply.document["error"]["details"])) == (400, ["match_pattern"])
+    (goal,) = (await world.call("GET", path, ann)).data
+    assert (goal["track_method"], goal["match_pattern"]) == ("javascript", None)
