@@ -28,6 +28,8 @@ COOLDOWN_MINS = 15
 SENSITIVITY = 4.0
 MIN_VALUE = 5.0
 MIN_SESSIONS = 10
+MIN_SESSIONS_MAX = 1_000_000
+THREAD_ID_MAX = 2**53
 
 CONDITION_TYPES = ("threshold", "anomaly", "absence")
 OPERATORS = (">", "<", ">=", "<=", "==")
@@ -144,7 +146,7 @@ def read_rule(document: Mapping[str, Any]) -> AlertRule:
         sensitivity=_number(condition, "sensitivity", SENSITIVITY, above=0.0),
         direction=_one_of(condition, "direction", DIRECTIONS, "up", "condition."),
         min_value=_number(condition, "min_value", MIN_VALUE),
-        min_sessions=int(_number(condition, "min_sessions", MIN_SESSIONS)),
+        min_sessions=int(_number(condition, "min_sessions", MIN_SESSIONS, most=MIN_SESSIONS_MAX)),
         notify_resolved=_flag(_either(document, condition, "notify_resolved", True)),
         channels=_channels(document.get("channels", ())),
         cooldown_mins=_cooldown(document),
@@ -192,14 +194,28 @@ def _one_of(
 
 
 def _number(
-    condition: Mapping[str, Any], key: str, default: float | None, above: float | None = None
+    condition: Mapping[str, Any],
+    key: str,
+    default: float | None,
+    *,
+    above: float | None = None,
+    most: float | None = None,
 ) -> float:
     value = condition.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise RuleError(f"condition.{key}", "must be a number")
-    if above is not None and value <= above:
+    try:
+        # PostgreSQL gives 1e30 back as a whole number, which no record of a rule could hold.
+        number = float(value)
+    except OverflowError:
+        raise RuleError(f"condition.{key}", "must be a number") from None
+    if not isfinite(number):
+        raise RuleError(f"condition.{key}", "must be a number")
+    if above is not None and number <= above:
         raise RuleError(f"condition.{key}", f"must be above {above:g}")
-    return value
+    if most is not None and number > most:
+        raise RuleError(f"condition.{key}", f"must be at most {most:g}")
+    return number
 
 
 def _flag(value: Any, key: str = "condition.notify_resolved") -> bool:
@@ -313,8 +329,10 @@ def _telegram(config: Mapping[str, Any], path: str) -> TelegramChannel:
     if not isinstance(chat_id, str) or not re.fullmatch(r"-?\d{1,20}|@\w{4,64}", chat_id):
         raise RuleError(f"{path}.chat_id", "must be a number or @name")
     thread_id = config.get("thread_id")
-    if thread_id is not None and (type(thread_id) is not int or thread_id < 1):
-        raise RuleError(f"{path}.thread_id", "must be a whole number from 1")
+    if thread_id is not None and (
+        type(thread_id) is not int or not 1 <= thread_id <= THREAD_ID_MAX
+    ):
+        raise RuleError(f"{path}.thread_id", f"must be a whole number from 1 to {THREAD_ID_MAX}")
     return TelegramChannel(chat_id, thread_id)
 
 

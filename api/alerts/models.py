@@ -25,8 +25,10 @@ from schemas.alert_rules import (
     FILTER_CHARS_MAX,
     GROUP_KEYS_MAX,
     METRICS,
+    MIN_SESSIONS_MAX,
     OPERATORS,
     RUNBOOK_CHARS_MAX,
+    THREAD_ID_MAX,
 )
 
 MUTE_MINUTES_MAX = 43_200
@@ -53,7 +55,7 @@ class ConditionBody(Body):
     sensitivity: _Number = UNNAMED
     direction: _Direction = UNNAMED
     min_value: _Number = UNNAMED
-    min_sessions: Annotated[int, Field(ge=0, le=1_000_000)] = UNNAMED
+    min_sessions: Annotated[int, Field(ge=0, le=MIN_SESSIONS_MAX)] = UNNAMED
     notify_resolved: bool = UNNAMED
 
 
@@ -62,7 +64,7 @@ class TelegramBody(Body):
 
     type: Literal["telegram"]
     chat_id: Annotated[str, Field(min_length=1, max_length=65)] | int
-    thread_id: Annotated[int, Field(ge=1, le=2**53)] | None = None
+    thread_id: Annotated[int, Field(ge=1, le=THREAD_ID_MAX)] | None = None
 
 
 class WebhookBody(Body):

@@ -19,6 +19,7 @@ from connectors.alert_book import RULES_MAX
 from connectors.alert_outbox import AlertOutbox
 from connectors.alert_rules import PostgresAlertRules
 from flows.alert_writer import changes_of
+from flows.core.alerts.signals import Control, encode_record
 from schemas.alert_rules import AlertRule
 from tests.alert_receivers import BOT_OK, OK, TOKEN, Answer, receiver
 from tests.alert_transitions import MINUTE, TEN, make_transition
@@ -188,6 +189,10 @@ async def test_the_flow_has_a_rule_within_ten_seconds(
         path = f"/{saved['id']}"
         await shop.call("PATCH", path, {"condition": {**CONDITION, "threshold": 3}})
         await seen(saved["id"], lambda rule: rule is not None and rule.threshold == 3)
+        # Whatever number it was, it goes into a record that all rules share.
+        await shop.call("PATCH", path, {"condition": {**CONDITION, "threshold": 1e30}})
+        await seen(saved["id"], lambda rule: rule is not None and rule.threshold == 1e30)
+        assert encode_record(Control(0, tuple(rules.active().values())))
         await shop.call("PATCH", path, {"is_active": False})
         await seen(saved["id"], lambda rule: rule is None)
         await shop.call("PATCH", path, {"is_active": True})

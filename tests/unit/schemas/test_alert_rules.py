@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas.alert_rules import AlertRule, RuleError, TelegramChannel, WebhookChannel, read_rule
@@ -40,6 +41,14 @@ def test_defaults_are_those_of_the_document() -> None:
         min_sessions=10,
         cooldown_mins=15,
     )
+
+
+@pytest.mark.parametrize("key", ["threshold", "sensitivity", "min_value"])
+def test_a_number_fits_into_a_record_however_it_was_stored(key: str) -> None:
+    """PostgreSQL gives 1e30 back as a whole number; the flow of all rules writes it into a record."""
+    rule = read_rule(document({key: 10**30}))
+    (read,) = msgspec.msgpack.decode(msgspec.msgpack.encode([rule]), type=list[AlertRule])
+    assert read == rule
 
 
 def test_older_spellings_are_read() -> None:
@@ -92,6 +101,8 @@ def test_any_window_of_minutes_or_hours_is_accepted(text: str, window_ms: int) -
         ("condition.threshold", {"threshold": "10"}, {}),
         ("condition.threshold", {"threshold": float("nan")}, {}),
         ("condition.threshold", {"threshold": True}, {}),
+        ("condition.threshold", {"threshold": 10**400}, {}),
+        ("condition.min_sessions", {"min_sessions": 10**30}, {}),
         ("condition.window", {"window": "5s"}, {}),
         ("condition.window", {"window": "25h"}, {}),
         ("condition.window", {"window": 5}, {}),
@@ -113,6 +124,11 @@ def test_any_window_of_minutes_or_hours_is_accepted(text: str, window_ms: int) -
         ("channels", {}, {"channels": {}}),
         ("channels[0].type", {}, {"channels": [{"type": "slack"}]}),
         ("channels[0].chat_id", {}, {"channels": [{"type": "telegram"}]}),
+        (
+            "channels[0].thread_id",
+            {},
+            {"channels": [{"type": "telegram", "chat_id": "1", "thread_id": 10**30}]},
+        ),
         ("channels[0].url", {}, {"channels": [{"type": "webhook", "url": "ftp://a"}]}),
         ("updated_at", {}, {"updated_at": "yesterday"}),
     ],
