@@ -22,7 +22,7 @@ from flows.core.alerts.metrics import Metric
 Group = tuple[str, ...]
 Cell = Any  # Of its shape: see each series.
 
-# Groups of a series that have anything in the window; further ones are not counted.
+# Groups of a series that have anything in the window or ahead of it; further ones are not counted.
 GROUPS_MAX = 1_000
 PARTS = 12
 
@@ -84,6 +84,7 @@ class Sliced:
         self.touched: set[int] = set()  # Slices that a signal of another one has changed.
         self._slices: dict[int, dict[Group, Cell]] = {}
         self._present: Counter[Group] = Counter()  # Cells in the window.
+        self._kept: Counter[Group] = Counter()  # And those that T has not reached yet.
 
     def advance(self, top: int) -> None:
         """See `Series.advance`."""
@@ -95,6 +96,7 @@ class Sliced:
             self.top = new_top
             leaving = slices.pop(new_top - self.window, None)
             if leaving is not None:
+                self._kept -= Counter(leaving.keys())
                 for group, cell in leaving.items():
                     self._leave(group, cell)
                     self._forget(new_top - self.window, group, cell)
@@ -103,7 +105,9 @@ class Sliced:
         if self.top:
             return (new_top,) if new_top in self._slices else ()
         for at in [at for at in self._slices if at <= new_top - self.window]:
-            for group, cell in self._slices.pop(at).items():
+            gone = self._slices.pop(at)
+            self._kept -= Counter(gone.keys())
+            for group, cell in gone.items():
                 self._forget(at, group, cell)
         return sorted(at for at in self._slices if at <= new_top)
 
@@ -119,9 +123,10 @@ class Sliced:
             cells = self._slices[at] = {}
         cell = cells.get(group)
         if cell is None:
-            if group not in self._present and len(self._present) >= GROUPS_MAX:
+            if group not in self._kept and len(self._kept) >= GROUPS_MAX:
                 return None
             cell = cells[group] = self._new()
+            self._kept[group] += 1
             if self._is_in_window(at):
                 self._enter(at, group, cell)
         return cell
@@ -151,6 +156,7 @@ class Sliced:
     def load(self, at: int, cells: Iterable[tuple[Group, Cell]]) -> None:
         """See `Series.load`."""
         self._slices[at] = {tuple(group): cell for group, cell in cells}
+        self._kept.update(self._slices[at].keys())
 
     def _window_cells(self, group: Group, first: int, last: int) -> Iterable[Cell]:
         """Cells of slices `first` to `last`, in order."""

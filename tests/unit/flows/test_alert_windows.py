@@ -142,17 +142,26 @@ def test_a_sum_that_is_made_up_can_be_stored(sign: int) -> None:
     assert series.measure(())[0] == 49
 
 
-def test_groups_have_a_bound() -> None:
-    """Signals of further ones do not count, and say so."""
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_groups_have_a_bound(ahead: int) -> None:
+    """Signals of further ones do not count, and say so; most come before T has reached them."""
     series = new_series("pageviews", WINDOW)
     series.advance(1)
+    at = 1 + ahead
     taken = [
-        series.add(1, (str(n),), Kind.PAGEVIEW, 0, b"s", "/", b"") for n in range(GROUPS_MAX + 5)
+        series.add(at, (str(n),), Kind.PAGEVIEW, 0, b"s", "/", b"") for n in range(GROUPS_MAX + 5)
     ]
     assert taken.count(False) == 5
-    assert series.add(1, ("3",), Kind.PAGEVIEW, 0, b"s", "/", b"")
-    series.advance(WINDOW + 1)
-    assert series.add(WINDOW + 1, ("new",), Kind.PAGEVIEW, 0, b"s", "/", b"")
+    assert series.add(at, ("3",), Kind.PAGEVIEW, 0, b"s", "/", b"")
+    series.advance(at)
+    assert len(list(series.groups())) == GROUPS_MAX
+    again = new_series("pageviews", WINDOW)
+    again.load(at, series.dump(at))
+    again.advance(at)
+    for one in (series, again):
+        assert not one.add(at + 1, ("new",), Kind.PAGEVIEW, 0, b"s", "/", b"")
+        one.advance(at + WINDOW)
+        assert one.add(at + WINDOW, ("new",), Kind.PAGEVIEW, 0, b"s", "/", b"")
 
 
 def test_worked_example_of_the_usual() -> None:
