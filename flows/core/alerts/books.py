@@ -40,6 +40,8 @@ MEMO_MAX = 50_000
 # When something was last seen is kept to within this: it is asked about for a day.
 ALIVE_GRAIN = 600_000 // SLICE_MS
 ALIVE_SLICES = ALIVE_MS // SLICE_MS
+# Groups of a series that are remembered for a day; all of them are looked at at each T.
+ALIVE_GROUPS_MAX = 10_000
 
 SeriesKey = tuple[str, tuple[tuple[str, str], ...], tuple[str, ...], int]
 
@@ -62,20 +64,24 @@ class Alive:
         self.seen: dict[Group, tuple[int, int]] = {}
         self.is_changed = False
 
-    def note(self, group: Group, at: int) -> None:
-        """Something of the group was seen."""
+    def note(self, group: Group, at: int) -> bool:
+        """Something of the group was seen; False if it is one too many to be remembered."""
+        if group not in self.seen and len(self.seen) >= ALIVE_GROUPS_MAX:
+            return False
         grain = at - at % ALIVE_GRAIN
         first, last = self.seen.get(group, (at, -ALIVE_SLICES))
         if grain > last or at < first:
             first = at if grain - last > ALIVE_SLICES else min(first, at)
             self.seen[group] = first, max(last, grain)
             self.is_changed = True
+        return True
 
     def groups(self, top: int) -> list[Group]:
         """Those seen in the 24 h before T; what was not is forgotten."""
         oldest = top - ALIVE_SLICES
         for group in [group for group, (_, last) in self.seen.items() if last <= oldest]:
             del self.seen[group]
+            self.is_changed = True  # There is room again: whoever reads what is stored must know.
         return [group for group, (first, _) in self.seen.items() if first <= top]
 
 
@@ -203,8 +209,8 @@ class Book:
             for known, group in hits:
                 if not known.series.add(at, group, kind, value, session, dims[0], ident):
                     self.refused += 1
-                elif known.is_asked_for_groups:
-                    known.alive.note(group, at)
+                elif known.is_asked_for_groups and not known.alive.note(group, at):
+                    self.refused += 1
 
     def _look_up(self, kind: int, dims: Dims) -> list[tuple[_Known, Group]]:
         hits = []

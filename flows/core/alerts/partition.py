@@ -26,6 +26,7 @@ from flows.core.alerts.engine import Engine, StoredRule
 from flows.core.alerts.metrics import METRIC_BY_NAME
 from flows.core.alerts.signals import Control, Report, decode_record
 from flows.core.alerts.source_clocks import RAW_SOURCES, Source, SourceClocks
+from flows.core.alerts.state_parts import StateParts
 from flows.core.alerts.transitions import Transition, held_id
 from flows.core.live_partition import Step
 from schemas.alert_rules import AlertRule
@@ -99,10 +100,11 @@ class AlertPartition:
         self._is_changed = False
         self._stored_bytes = sum(map(len, kept.states.values()))
         self._encoder = msgspec.msgpack.Encoder()
+        self._parts = StateParts()
         self._dropped_waiting = 0
         self._ahead = 0
         if kept.states:
-            self._restore(kept.states)
+            self._restore(self._parts.join(kept.states))
 
     # ---- What the runs of partitions ask for -----------------------------------------------------
 
@@ -355,7 +357,7 @@ class AlertPartition:
         self._stored_bytes = sum(len(value) for value in states.values() if value is not None)
         outputs, self._outputs, self._is_changed = self._outputs, [], False
         self._progress = Progress(begin, self._clocks.events_ms(), self._progress.step + 1)
-        return Step(self._progress, states, outputs)
+        return Step(self._progress, self._parts.cut(states), outputs)
 
     def _resume(self) -> tuple[int, dict[str, Source]]:
         """The first record that has something that does not count yet, and the sources there."""

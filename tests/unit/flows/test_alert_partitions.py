@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.core.alerts import partition
+from flows.core.alerts import books, partition
 from flows.core.alerts.metrics import Kind
+from flows.core.alerts.rule_runs import GROUPS_EVALUATED_MAX
 from flows.core.alerts.signals import Control, Report, SignalBatch
 from flows.core.alerts.source_clocks import RAW_SOURCES, RESULT_SOURCES
 from flows.core.alerts.transitions import Transition
 from schemas.alert_rules import AlertRule
+from schemas.topics import ALERT_STATE
 from tests.alert_worlds import PROJECT, World, at, clock, rule, session
 
 END_S = 400
+ABSENT: dict[str, Any] = {"condition_type": "absence"}
 
 
 def rule_of(number: int, condition: dict[str, Any], **fields: Any) -> AlertRule:
@@ -345,6 +348,49 @@ def test_what_is_kept_back_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = [told.group for told in world.told if told.kind == "fired"]
     assert kept == []  # Three ends came after them and are what is left.
     assert [told.kind for told in world.told] == ["held", "released", *["resolved"] * 3]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_is_stored_fits_into_records(restarts: bool) -> None:
+    """Many groups with long names are more than one record holds; none of it stays for ever."""
+    world = World(
+        rule({"metric": "errors", "threshold": 0, "window": "1m", "group_by": ["path"]}),
+        rule_of(2, {"metric": "errors", "window": "2m", "group_by": ["path"]}, **ABSENT),
+    )
+    world.evaluate(0)
+    paths = [f"/{number}".ljust(4_000, "x") for number in range(800)]
+    world.raw([world.signal(Kind.ERROR, 15, path=path) for path in paths], 20)
+    for second in range(20, 190, 10):
+        world.evaluate(second)
+        assert max(map(len, world.kept.values())) <= ALERT_STATE.max_message_bytes
+        if restarts:
+            world.restart()
+    assert any("+" in key for key in world.kept)
+    fired = [told for told in world.told if told.kind == "fired" and not told.rule.id.endswith("2")]
+    assert len(fired) == GROUPS_EVALUATED_MAX
+    assert sum(told.kind == "resolved" for told in world.told) == GROUPS_EVALUATED_MAX
+    assert sum(told.kind == "fired" for told in world.told) == 2 * GROUPS_EVALUATED_MAX
+    world.control(wall_s=220, removed=list(world.partition.rules()))
+    assert not [key for key in world.kept if "+" in key]
+
+
+def test_groups_that_are_remembered_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further ones do not count until others are forgotten, and are counted; the same when read."""
+    monkeypatch.setattr(books, "ALIVE_GROUPS_MAX", 3)
+    condition = {"metric": "pageviews", "window": "1m", "group_by": ["path"]}
+    world = World(rule(condition, condition_type="absence"))
+    world.evaluate(0)
+    for number in range(5):
+        second = 5 + 120 * number
+        world.raw([world.signal(Kind.PAGEVIEW, second, path=f"/{number}")], second)
+        world.evaluate(second + 100)
+        world.restart()
+    assert [told.group for told in world.told if told.kind == "fired"] == [("/0",), ("/1",), ("/2",)]
+    world.evaluate(90_000)
+    world.restart()
+    world.raw([world.signal(Kind.PAGEVIEW, 90_005, path="/9")], 90_005)
+    world.evaluate(90_200)
+    assert [told.group for told in world.told if told.kind == "fired"][-1] == ("/9",)
 
 
 def test_records_of_the_partition_come_back_as_they_were() -> None:
