@@ -208,7 +208,10 @@ class Book:
             self.changed.add(at)
             for known, group in hits:
                 if not known.series.add(at, group, kind, value, session, dims[0], ident):
-                    self.refused += 1
+                    # Of a window that has passed it is late, of this one a group too many.
+                    is_late = at <= self._top - known.series.window
+                    self.late += is_late
+                    self.refused += not is_late
                 elif known.is_asked_for_groups and not known.alive.note(group, at):
                     self.refused += 1
 

@@ -285,7 +285,7 @@ class BounceSeries(Sliced):
         known = self._place_of.get(session)
         if known is not None:
             if self._slices[known[0]][known[1]][session] >= value:
-                return False
+                return True  # It is known already.
             self.touched.add(known[0])
             del self._slices[known[0]][known[1]][session]
             del self._place_of[session]

@@ -393,6 +393,16 @@ def test_groups_that_are_remembered_have_a_bound(monkeypatch: pytest.MonkeyPatch
     assert [told.group for told in world.told if told.kind == "fired"][-1] == ("/9",)
 
 
+def test_what_is_late_is_not_told_to_be_a_group_too_many() -> None:
+    """It came after its window had passed."""
+    world = World(rule({"metric": "pageviews", "threshold": 0, "window": "1m"}))
+    world.evaluate(0)
+    world.evaluate(600)
+    world.raw([world.signal(Kind.PAGEVIEW, 300, arrived_s=610)], 610)
+    world.evaluate(700)
+    assert (world.partition.dropped("late"), world.partition.dropped("groups")) == (1, 0)
+
+
 def test_records_of_the_partition_come_back_as_they_were() -> None:
     """The wire form of reports and controls."""
     from flows.core.alerts.signals import decode_record, encode_record
