@@ -9,7 +9,7 @@ come twice.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -26,6 +26,8 @@ WRITE_EVERY_S = 1.0
 # What was written is read back within a second or two: it is not written again for so long.
 AGAIN_AFTER_S = 5.0
 CONTROL_KEY = b"control"
+# Of rules in one record, which takes 4 MiB; the others follow when these are in force.
+RULES_BYTES_MAX = 1024 * 1024
 
 
 class RuleWriter:
@@ -99,7 +101,9 @@ class RuleWriter:
         }
         control = Control(
             self._clock_ms(),
-            tuple(rule for rule_id, rule in due.items() if in_force.get(rule_id) != rule),
+            _as_many_as_fit(
+                rule for rule_id, rule in due.items() if in_force.get(rule_id) != rule
+            ),
             tuple(rule_id for rule_id in in_force if rule_id not in due),
         )
         written, at_s = self._written.get(number, (None, 0.0))
@@ -109,6 +113,17 @@ class RuleWriter:
             return Control(control.wall_ms)
         self._written[number] = control, now_s
         return control
+
+
+def _as_many_as_fit(rules: Iterable[AlertRule]) -> tuple[AlertRule, ...]:
+    found: list[AlertRule] = []
+    size = 0
+    for rule in rules:
+        size += len(encode_record(Control(0, (rule,))))
+        if found and size > RULES_BYTES_MAX:
+            break
+        found.append(rule)
+    return tuple(found)
 
 
 def _evaluated(rule: AlertRule) -> AlertRule:

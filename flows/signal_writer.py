@@ -9,7 +9,7 @@ In: polled records of raw events, insights and sessions, and ticks. Effects, aga
 A process that dies in between writes the spans again, perhaps cut otherwise: each report says which
 offsets it covers, and its reader skips what it has and ignores what does not continue it
 (`flows.core.alerts.source_clocks`). So once is enough without transactions, and a frozen process
-that wakes up can do no harm.
+that wakes up can do no harm. A span whose signals are more than a record holds is several.
 
 A source's clock is the largest time of its records. If nothing is left to read it follows the wall
 clock, a second behind, as of when the broker said so.
@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
 from prometheus_client import Counter
 
 from connectors.kafka_ends import PartEnds
@@ -48,6 +49,8 @@ WRITE_EVERY_S = 0.5
 QUIET_EVERY_MS = 1_000
 # Batches at which reports are written before their time.
 BATCHES_MAX = 2_000
+# Longer reports are cut; the topic takes 4 MiB.
+REPORT_BYTES_MAX = 1024 * 1024
 # Where a source was at which clock, for a flow that is behind.
 TRAIL_MAX = 10_000
 
@@ -220,26 +223,23 @@ class SignalWriter:
             of_partition[number].append(batch)
         name = source_name(*part)
         return [
-            OutRecord(
-                ALERT_SIGNALS.name,
-                name.encode(),
-                encode_record(
-                    Report(
-                        name,
-                        source.first_offset,
-                        source.next_offset,
-                        source.clock_ms,
-                        results_ms,
-                        wall_ms,
-                        source.is_first,
-                        tuple(of_partition[number]),
-                        asked_at_ms,
-                        self._topic_ids.get(part[0], ""),
-                    )
-                ),
-                partition=number,
-            )
+            OutRecord(ALERT_SIGNALS.name, name.encode(), value, partition=number)
             for number in range(ALERT_SIGNALS.partitions)
+            for value in _records_of(
+                Report(
+                    name,
+                    source.first_offset,
+                    source.next_offset,
+                    source.clock_ms,
+                    results_ms,
+                    wall_ms,
+                    source.is_first,
+                    tuple(of_partition[number]),
+                    asked_at_ms,
+                    self._topic_ids.get(part[0], ""),
+                ),
+                is_raw=part[0] == EVENTS_RAW.name,
+            )
         ]
 
     def _results(self, part: Part, source: _Source) -> tuple[int, int]:
@@ -255,3 +255,28 @@ class SignalWriter:
 
     def _try(self, effect: str, call: Callable[[], ResultT]) -> ResultT:
         return try_effect(FLOW, effect, call, self._retry, self._is_stopping)
+
+
+def _records_of(report: Report, *, is_raw: bool) -> list[bytes]:
+    """The report as one record, or as several that continue each other if it is too long for one.
+
+    Only the last says how far the source is; those before it, how far it was with what they hold.
+    """
+    value = encode_record(report)
+    batches = report.batches
+    if len(value) <= REPORT_BYTES_MAX or len(batches) < 2:
+        return [value]
+    middle = len(batches) // 2
+    cut = batches[middle].offset
+    begin = msgspec.structs.replace(
+        report,
+        next_offset=cut,
+        # When a result counts is no clock of its topic.
+        clock_ms=max(batch.arrived_ms for batch in batches[:middle]) if is_raw else 0,
+        results_ms=0,
+        batches=batches[:middle],
+    )
+    rest = msgspec.structs.replace(
+        report, first_offset=cut, is_first=False, batches=batches[middle:]
+    )
+    return [*_records_of(begin, is_raw=is_raw), *_records_of(rest, is_raw=is_raw)]

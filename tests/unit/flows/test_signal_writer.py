@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 
 from connectors.errors import RetryableError
 from connectors.kafka_log import Position
+from flows import signal_writer
 from flows.core.alerts.signals import Control, Report, decode_record
 from schemas.alert_rules import AlertRule
 from schemas.erasure import Erased, ErasedOfProject, anonymous_hash, session_hash
@@ -181,6 +182,64 @@ def test_death_at_any_moment_changes_nothing() -> None:
         told.append(sorted(names))
         assert {one.kind for one in found} >= {"fired", "resolved"}
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("deaths", [0.0, 0.3])
+def test_reports_in_pieces_say_what_whole_ones_say(
+    monkeypatch: pytest.MonkeyPatch, deaths: float
+) -> None:
+    """Records that are late by their partition's own clock among them, and deaths in between."""
+    rules = (
+        rule_of(1, {"metric": "errors", "threshold": 4, "window": "1m", "group_by": ["path"]}),
+        rule_of(2, {"metric": "pageviews", "operator": "<", "threshold": 8, "window": "2m"}),
+    )
+    told: list[list[str]] = []
+    for bytes_max in (signal_writer.REPORT_BYTES_MAX, 1):
+        monkeypatch.setattr(signal_writer, "REPORT_BYTES_MAX", bytes_max)
+        chance = random.Random(11)
+        CHANCE.seed(23)
+        world = World(*rules)
+        world.positions.loses_finish = bool(deaths)
+        world.process.run(30)
+        for _ in range(40):
+            now_ms = world.process.now_ms
+            for _ in range(4):
+                world.process.now_ms = now_ms - chance.choice([0, 0, 4_000, 13_000])
+                world.send(chance.choice([0, 0, 0, 1]), ERROR, chance.choice(["/a", "/b"]))
+                world.send(chance.choice([0, 1]), VIEW)
+            world.process.now_ms = now_ms
+            world.process.run(5)
+            if chance.random() < deaths:
+                world.start(world.process.now_ms)
+        world.process.run(40)
+        told.append([one.transition_id for one in world.told()])
+        assert {one.kind for one in world.told()} >= {"fired", "resolved"}
+    assert told[0] == told[1]
+
+
+def test_however_much_comes_at_once_fits_into_records() -> None:
+    """Of sources that were behind, of visitors who make up paths, of rules after a long pause."""
+    many = {"browser": "b" * 1_024, "country": "c" * 1_024, "os": "ö" * 1_024}
+    world = World(
+        rule_of(0, {"metric": "errors", "threshold": 0}),
+        *(rule_of(n, {"metric": "goals", "filters": many | {"path": f"/{n}"}}) for n in range(1, 999)),
+    )
+    world.process.run(10)
+    for number in range(8):
+        session_id = make_uuid(CHANCE)
+        now_ms = world.process.now_ms
+        paths = [f"/{number}/{place}".ljust(2_000, "x") for place in range(300)]
+        events = [
+            make_event(make_uuid(CHANCE), session_id, at_ms=now_ms, path=path, kind=ERROR)
+            for path in paths
+        ]
+        for _ in range(3):  # What is sent again counts once and is in the report all the same.
+            world.send_events(events, session_id)
+    world.process.run(40)
+    assert sum(live.keys_live for live in world.process.partitions.held().values()) == 999
+    assert [(one.kind, one.value) for one in world.told()] == [("fired", 2_400)]
+    sizes = [len(value) for value in world.log.values(ALERT_SIGNALS.name)]
+    assert max(sizes) <= ALERT_SIGNALS.max_message_bytes
 
 
 def test_a_group_that_is_new_begins_with_what_comes_from_now_on_for_ever() -> None:
