@@ -127,11 +127,12 @@ def attempt_of(status: int, body: bytes) -> Attempt:
     """What an answer of the Bot API means."""
     try:
         answer = _ANSWER.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         answer = _Answer(description="not JSON")
     if status == 200 and answer.ok:
         return SENT
-    told = f"Telegram answered {status}: {answer.description[:200]}"
+    description = answer.description[:200].replace("\0", "")
+    told = f"Telegram answered {status}: {description}"
     parameters = answer.parameters or _Parameters()
     if parameters.migrate_to_chat_id is not None:
         return failed(f"{told}; the group is now {parameters.migrate_to_chat_id}", status)

@@ -89,6 +89,9 @@ async def test_too_many_requests_say_how_long() -> None:
         (Answer(200, body=b"not json"), Verdict.RETRY),
         (Answer(200, body=b'{"ok":false}'), Verdict.RETRY),
         (Answer(200, body=b'{"ok":true' + b" " * 200_000), Verdict.RETRY),
+        (Answer(502, body=b'{"ok":false,"description":"caf\xe9"}'), Verdict.RETRY),
+        (Answer(502, body=b'{"ok":false,"of":' + b"[" * 20_000), Verdict.RETRY),
+        (Answer(400, body=b'{"ok":false,"description":"a\\u0000b"}'), Verdict.FAILED),
         (Answer(closes=True), Verdict.RETRY),
     ],
 )
@@ -98,6 +101,7 @@ async def test_answers_are_understood(answer: Answer, verdict: Verdict) -> None:
         (attempt,) = await send(bot.url)
     assert attempt.verdict is verdict
     assert TOKEN not in attempt.error
+    assert "\0" not in attempt.error  # PostgreSQL could not keep what became of the message.
 
 
 async def test_a_group_that_moved_is_named() -> None:
