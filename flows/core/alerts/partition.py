@@ -232,18 +232,21 @@ class AlertPartition:
         name = RESULTS if METRIC_BY_NAME[rule.metric].is_of_results else EVENTS
         for other in self._engines:
             if other != name or not rule.is_active:
-                self._say(other, self._engines[other].drop_rule(rule.id))
+                self._drop_from(other, rule.id)
         if rule.is_active:
             self._say(name, self._engines[name].put_rule(rule, wall_ms))
 
     def _drop(self, rule_id: str) -> None:
-        for name, engine in self._engines.items():
-            self._say(name, engine.drop_rule(rule_id))
-            held = self._held[name]
-            rule = held.told.pop(rule_id, None)
-            if rule is not None:
-                held_for_ms = self._wall_ms - held.held_at_ms
-                self._outputs.append(self._notice("released", rule, held.held_at_ms, held_for_ms))
+        for name in self._engines:
+            self._drop_from(name, rule_id)
+
+    def _drop_from(self, name: str, rule_id: str) -> None:
+        self._say(name, self._engines[name].drop_rule(rule_id))
+        held = self._held[name]
+        rule = held.told.pop(rule_id, None)
+        if rule is not None:
+            held_for_ms = self._wall_ms - held.held_at_ms
+            self._outputs.append(self._notice("released", rule, held.held_at_ms, held_for_ms))
 
     def rules(self) -> dict[str, AlertRule]:
         """The rules in force, by id."""

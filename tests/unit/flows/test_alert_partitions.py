@@ -403,6 +403,20 @@ def test_what_is_late_is_not_told_to_be_a_group_too_many() -> None:
     assert (world.partition.dropped("late"), world.partition.dropped("groups")) == (1, 0)
 
 
+def test_a_held_rule_that_goes_by_the_other_clock_is_released() -> None:
+    """What it asks now is of events, and only the behaviour flow is behind."""
+    world = World(rule({"threshold": 0, "window": "1m"}))
+    world.evaluate(0)
+    for source in RAW_SOURCES:
+        behind = msgspec.structs.replace(world.report(source, (), 500), results_ms=0)
+        world.put(behind)
+    world.control(wall_s=500)
+    assert [kind for kind, _ in world.kinds()] == ["held"]
+    world.control(rule({"metric": "errors", "threshold": 0, "window": "1m"}), wall_s=501)
+    assert [kind for kind, _ in world.kinds()] == ["held", "released"]
+    assert len({told.alert_id for told in world.told}) == 1
+
+
 def test_records_of_the_partition_come_back_as_they_were() -> None:
     """The wire form of reports and controls."""
     from flows.core.alerts.signals import decode_record, encode_record
