@@ -56,8 +56,11 @@ def simulation_lines(report: SimulationReport, rule: AlertRule) -> Iterator[str]
         needed = rule.metric in RATE_METRICS + MEAN_METRICS
         why = f": it needs {rule.min_sessions} sessions or reports in a window" if needed else ""
         yield f"{rule.metric} never had a value{why}"
-    count = len(report.firings)
-    fired = f"{count:,} alert{'' if count == 1 else 's'}" if count else "It would not have fired"
+    if report.open_at_start:
+        yield f"{_alerts(report.open_at_start)} had fired before and held when the period began"
+    fired = "It would not have fired"
+    if report.firings or report.open_at_start:
+        fired = _alerts(len(report.firings))
     yield f"{fired}; {report.signals:,} signals were evaluated in {report.seconds:.1f} s"
 
 
@@ -74,6 +77,10 @@ def question(rule: AlertRule) -> str:
         told += f", by {' and '.join(rule.group_by)}"
     only = [f"{key} {value}" for key, value in rule.filters.items()]
     return told + (f", only {', '.join(only)}" if only else "")
+
+
+def _alerts(count: int) -> str:
+    return f"{count:,} alert{'' if count == 1 else 's'}"
 
 
 def _row(one: Firing, rule: AlertRule) -> tuple[str, ...]:

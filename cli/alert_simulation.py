@@ -68,6 +68,7 @@ class SimulationReport(msgspec.Struct, frozen=True):
     """What a rule would have said; fields are added, never renamed.
 
     `values` are (T in ms, value or null) of the group nearest to the bound, every ten seconds.
+    `open_at_start` alerts had fired before the period and held when it began.
     """
 
     project_id: str
@@ -78,6 +79,7 @@ class SimulationReport(msgspec.Struct, frozen=True):
     seconds: float
     firings: tuple[Firing, ...]
     values: tuple[tuple[int, float | None], ...]
+    open_at_start: int = 0
 
 
 def rule_to_try(
@@ -128,6 +130,7 @@ def run_simulation(
         seconds=round(time.perf_counter() - began_s, 3),
         firings=tuple(_firings(found.transitions)),
         values=tuple(found.values),
+        open_at_start=found.open_at_start,
     )
 
 

@@ -20,10 +20,14 @@ from schemas.alert_rules import AlertRule
 
 @dataclass(frozen=True)
 class Simulated:
-    """`values` are (T in ms, value) of the group that was nearest to the bound, or None."""
+    """`values` are (T in ms, value) of the group that was nearest to the bound, or None.
+
+    `open_at_start` are alerts that had fired before the period and held when it began.
+    """
 
     transitions: Sequence[Transition]
     values: Sequence[tuple[int, float | None]]
+    open_at_start: int = 0
 
 
 def look_back_ms(rule: AlertRule) -> int:
@@ -79,4 +83,7 @@ class Simulation:
                 ]
                 nearest = (min(found) if is_falling else max(found)) if found else None
                 values.append((top * SLICE_MS, nearest))
-        return Simulated([one for one in told if one.at_ms > self._start_ms], values)
+        before = [one for one in told if one.at_ms <= self._start_ms]
+        over = {one.alert_id for one in before if one.kind == "resolved"}
+        fired = {one.alert_id for one in before if one.kind == "fired"}
+        return Simulated(told[len(before) :], values, len(fired - over))

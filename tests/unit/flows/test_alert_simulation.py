@@ -74,6 +74,7 @@ def test_values_before_the_period_are_looked_back_on_and_not_told() -> None:
     simulation.add("any", world.signal(Kind.ERROR, 300))
     found = simulation.run()
     assert [change.kind for change in found.transitions if change.kind == "fired"] == []
+    assert found.open_at_start == 1
     assert found.values[0] == (at(610), 1)
     assert found.values[-1] == (at(1_200), 0)
 
@@ -133,6 +134,12 @@ def test_a_report_says_what_was_asked_and_what_came_of_it() -> None:
     assert list(simulation_lines(silent, tried))[-2:] == [
         "avg_lcp never had a value: it needs 10 sessions or reports in a window",
         "It would not have fired; 1,234 signals were evaluated in 0.2 s",
+    ]
+    # One that held all the time is the worst of all, and has fired nowhere in the period.
+    always = msgspec.structs.replace(report, firings=(), open_at_start=1)
+    assert list(simulation_lines(always, tried))[-2:] == [
+        "1 alert had fired before and held when the period began",
+        "0 alerts; 1,234 signals were evaluated in 0.2 s",
     ]
 
 
