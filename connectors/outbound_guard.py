@@ -100,7 +100,7 @@ class OutboundGuard:
         try:
             url = URL(text)
             host, port = url.host, url.port
-        except ValueError as error:
+        except (ValueError, IndexError) as error:  # Brackets in odd places are an IndexError.
             raise RefusedTargetError("url cannot be read") from error
         if url.scheme not in {"https", "http"} or not host or port is None:
             raise RefusedTargetError("url must be https://host/...")

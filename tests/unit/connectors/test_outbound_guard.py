@@ -74,7 +74,8 @@ def test_other_spellings_are_refused(host: str) -> None:
      "https://", "https:///x", "//example.com/x", "example.com/x", "", "https://example.com:22/",
      "https://example.com:6379/", "https://example.com:99999/", "https://a:b@example.com/",
      "https://user@example.com/", "https://example.com/\r\nHost: evil", "https://exa mple.com/",
-     "https://" + "a" * 3000, "https://" + "a." * 200 + "com/"],
+     "https://" + "a" * 3000, "https://" + "a." * 200 + "com/", "https://[]]@",
+     "https://[::1]]@/"],
 )  # fmt: skip
 def test_bad_urls_are_refused(url: str) -> None:
     """Other schemes and ports, users in URLs, control characters, what is too long."""
