@@ -48,7 +48,10 @@ URL_LENGTH_MAX = 2048
 HOST_LENGTH_MAX = 253
 # Names that a resolver answers from the machine itself.
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
-LOOKUPS_AT_ONCE = 16
+LOOKUP_TIMEOUT_S = 5.0
+# More than all senders wait for at once, several times over: a resolver goes on asking for some
+# time when nobody waits any more, and names that nobody answers for must not hold up the others.
+LOOKUPS_AT_ONCE = 256
 CONNECTIONS_MAX = 64
 CONNECTIONS_PER_HOST_MAX = 8
 # Each carries an IPv4 address in its last 32 bits: mapped, compatible, translated.
@@ -75,6 +78,10 @@ _REFUSED: tuple[Network, ...] = tuple(
 
 class RefusedTargetError(ValueError):
     """A target that must not be connected to; the text says why, for whoever wrote it."""
+
+
+class NoAddressError(RefusedTargetError):
+    """Nobody says where the target is: what is refused today may be reached tomorrow."""
 
 
 class RefusedAddressError(OSError):
@@ -121,7 +128,8 @@ class OutboundGuard:
         """`check_url`, and the addresses of its host as they are now.
 
         Raises:
-            RefusedTargetError: one of them is refused, or there is none.
+            RefusedTargetError: one of them is refused.
+            NoAddressError: there is none, or nobody says so in time.
         """
         url = self.check_url(text)
         assert url.host is not None
@@ -130,7 +138,7 @@ class OutboundGuard:
         try:
             addresses = [found] if found is not None else await _addresses(url.host, url.port)
         except OSError as error:
-            raise RefusedTargetError(f"{url.host} has no address") from error
+            raise NoAddressError(f"{url.host} has no address") from error
         self.check_addresses(addresses, url.host)
         if not all(map(self.is_allowed, addresses)):
             check_scheme(url)
@@ -266,7 +274,9 @@ async def _addresses(host: str, port: int) -> list[Address]:
     Raises:
         OSError: it has none, or nobody answers.
     """
-    return [ip_address(info[4][0].partition("%")[0]) for info in await _look_up(host, port)]
+    async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+        found = await _look_up(host, port)
+    return [ip_address(info[4][0].partition("%")[0]) for info in found]
 
 
 async def _look_up(host: str, port: int) -> Sequence[Any]:

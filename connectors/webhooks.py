@@ -18,7 +18,12 @@ from typing import Any
 import msgspec
 from aiohttp import ClientConnectorError, ClientError, ClientSession
 
-from connectors.outbound_guard import OutboundGuard, RefusedAddressError, RefusedTargetError
+from connectors.outbound_guard import (
+    NoAddressError,
+    OutboundGuard,
+    RefusedAddressError,
+    RefusedTargetError,
+)
 from connectors.sending import SENT, Attempt, Verdict, failed, retry
 from connectors.webhook_signature import signature_headers
 
@@ -77,6 +82,8 @@ class WebhookSender:
                 target, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 return attempt_of(answer.status, answer.headers, self._clock_s())
+        except NoAddressError as error:
+            return retry(f"no connection: {error}")
         except (RefusedTargetError, RefusedAddressError) as error:
             return failed(f"refused: {error}")
         except ClientConnectorError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,6 +13,7 @@ from aiohttp import ClientError
 
 from connectors import outbound_guard
 from connectors.outbound_guard import (
+    NoAddressError,
     OutboundGuard,
     RefusedAddressError,
     RefusedTargetError,
@@ -20,6 +23,7 @@ from connectors.outbound_guard import (
 from connectors.sending import Verdict
 from connectors.settings import read_networks
 from connectors.webhooks import WebhookSender
+from flows.alert_sender import AT_ONCE_MAX
 from tests.alert_receivers import OK, Answer, receiver
 
 GUARD = OutboundGuard()
@@ -157,6 +161,46 @@ async def test_a_name_without_address_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(socket, "getaddrinfo", nobody)
     with pytest.raises(RefusedTargetError, match="no address"):
         await GUARD.check_names("https://nobody.test/")
+
+
+async def test_names_that_nobody_answers_for_hold_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many of them as there are messages under way; they themselves are given up in time."""
+    is_over = threading.Event()
+
+    def answer(host: str, port: int, **_: Any) -> list[Any]:
+        if host.startswith("hangs"):
+            is_over.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    monkeypatch.setattr(outbound_guard, "LOOKUP_TIMEOUT_S", 1.0)
+    hanging = [
+        asyncio.create_task(GUARD.check_names(f"https://hangs-{number}.test/"))
+        for number in range(AT_ONCE_MAX)
+    ]
+    try:
+        await asyncio.sleep(0.1)
+        assert (await GUARD.check_names("https://good.test/")).host == "good.test"
+        found = await asyncio.gather(*hanging, return_exceptions=True)
+        assert {type(one) for one in found} == {NoAddressError}
+    finally:
+        is_over.set()
+
+
+async def test_a_name_that_has_no_address_now_may_have_one_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A receiver in a network of the operator's own that is being started again."""
+
+    def nobody(*_: Any, **__: Any) -> list[Any]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    for url in ("http://receiver.test:8080/hook", "https://receiver.test/hook"):
+        attempt = await post(LOOPBACK, url)
+        assert (attempt.verdict, attempt.error[:13]) == (Verdict.RETRY, "no connection")
 
 
 async def post(guard: OutboundGuard, url: str) -> Any:
