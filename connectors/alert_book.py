@@ -22,6 +22,7 @@ from connectors.database import Database, DatabaseRow, Transaction
 from connectors.outbound_guard import OutboundGuard, RefusedTargetError
 from connectors.webhook_signature import new_secret
 from schemas.alert_rules import (
+    CONDITION_KEYS,
     AlertRule,
     Channel,
     RuleError,
@@ -258,8 +259,12 @@ class AlertBook:
             before = () if known is None or known.rule is None else known.rule.channels
             values["channels"], secrets = self._with_secrets(before, values["channels"])
         if isinstance(values.get("condition"), Mapping):
+            unknown = values["condition"].keys() - CONDITION_KEYS
+            if unknown:
+                raise RuleError(f"condition.{sorted(unknown)[0]}", "not a key of a condition")
             values["condition"] = _renamed(values["condition"])
-        kept = {name: known.row[name] for name in SAVED} if is_part and known else {}
+        # What is not named stays, and must go with the rest.
+        kept = {name: known.row[name] for name in SAVED} if known else {}
         rule = read_rule({**kept, **values, "id": rule_id, "project_id": project_id})
         if "channels" in values:
             await self._check_targets(rule)

@@ -51,6 +51,14 @@ ALIASES: Mapping[str, str] = {"js_errors": "errors"}
 # Bounces are told apart once a session is closed: a shorter window would mostly have none.
 BOUNCE_WINDOW_MS_MIN = 60 * MINUTE_MS
 
+# What a condition may say; `groupBy` is read as `group_by`.
+CONDITION_KEYS = frozenset(
+    {
+        "metric", "window", "operator", "threshold", "group_by", "groupBy", "filters",
+        "sensitivity", "direction", "min_value", "min_sessions", "notify_resolved", "runbook_url",
+    }
+)  # fmt: skip
+
 _WINDOW = re.compile(r"([1-9]\d{0,4})([mh])")
 
 

@@ -146,6 +146,21 @@ async def test_a_secret_is_replaced_without_a_gap(databases: RunningStack) -> No
         assert " " not in one.headers["webhook-signature"]
 
 
+async def test_a_rule_that_is_changed_is_checked_with_what_stays(databases: RunningStack) -> None:
+    """What a document does not name stays, so it must go with the rest."""
+    async with receiver(BOT_OK) as bot:
+        command = Command(databases, bot)
+        absence = {"condition_type": "absence", "condition": {"metric": "goals", "window": "1h"}}
+        saved = await command.json("save", "-", stdin={**rule(), **absence})
+        slow = {"metric": "avg_lcp", "threshold": 4_000, "window": "1h"}
+        code, _, told = await command.run("save", "-", stdin=rule(id=saved["id"], condition=slow))
+        assert (code, "absence is of a count" in told) == (1, True)
+        kind = {"condition_type": "threshold"}
+        await command.json("save", "-", stdin={**rule(id=saved["id"], condition=slow), **kind})
+        (row,) = [one for one in await command.json("list") if one["id"] == saved["id"]]
+        assert row["condition"] == "threshold avg_lcp > 4000 in 1h"
+
+
 async def test_a_sample_that_is_not_taken_is_told(databases: RunningStack) -> None:
     """Each channel for itself; the exit code says that one did not take it."""
     async with (
@@ -198,6 +213,7 @@ async def test_a_taken_sample_switches_a_channel_on(databases: RunningStack) -> 
         (rule({"type": "webhook", "url": "https://localhost/"}), "localhost"),
         (rule({"type": "webhook", "url": "https://nobody.invalid/"}), "no address"),
         (rule({"type": "pager"}), "channels[0].type"),
+        (rule(condition={**CONDITION, "groupby": ["path"]}), "condition.groupby"),
         (rule(condition={**CONDITION, "window": "5 minutes"}), "condition.window"),
         (rule(cooldown_mins=-1), "cooldown_mins"),
         (rule(id="7"), "id"),
