@@ -385,7 +385,8 @@ def test_groups_that_are_remembered_have_a_bound(monkeypatch: pytest.MonkeyPatch
         world.raw([world.signal(Kind.PAGEVIEW, second, path=f"/{number}")], second)
         world.evaluate(second + 100)
         world.restart()
-    assert [told.group for told in world.told if told.kind == "fired"] == [("/0",), ("/1",), ("/2",)]
+    fired = [told.group for told in world.told if told.kind == "fired"]
+    assert fired == [("/0",), ("/1",), ("/2",)]
     world.evaluate(90_000)
     world.restart()
     world.raw([world.signal(Kind.PAGEVIEW, 90_005, path="/9")], 90_005)

@@ -222,7 +222,10 @@ def test_however_much_comes_at_once_fits_into_records() -> None:
     many = {"browser": "b" * 1_024, "country": "c" * 1_024, "os": "ö" * 1_024}
     world = World(
         rule_of(0, {"metric": "errors", "threshold": 0}),
-        *(rule_of(n, {"metric": "goals", "filters": many | {"path": f"/{n}"}}) for n in range(1, 999)),
+        *(
+            rule_of(n, {"metric": "goals", "filters": many | {"path": f"/{n}"}})
+            for n in range(1, 999)
+        ),
     )
     world.process.run(10)
     for number in range(8):

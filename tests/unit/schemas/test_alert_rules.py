@@ -45,7 +45,7 @@ def test_defaults_are_those_of_the_document() -> None:
 
 @pytest.mark.parametrize("key", ["threshold", "sensitivity", "min_value"])
 def test_a_number_fits_into_a_record_however_it_was_stored(key: str) -> None:
-    """PostgreSQL gives 1e30 back as a whole number; the flow of all rules writes it into a record."""
+    """PostgreSQL gives 1e30 back as a whole number, and the flow writes it into a record."""
     rule = read_rule(document({key: 10**30}))
     (read,) = msgspec.msgpack.decode(msgspec.msgpack.encode([rule]), type=list[AlertRule])
     assert read == rule
