@@ -10,7 +10,10 @@ is one at a time and of one host a few, so that a target that hangs holds up its
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from connectors.alert_tables import (
     RULE_COLUMNS,
@@ -127,6 +130,10 @@ UPDATE alert_states SET cooldown_until = %(until)s, cooldown_row = %(history_id)
 WHERE rule_id = %(rule_id)s AND scope = %(scope)s
     AND cooldown_row IS DISTINCT FROM %(history_id)s
 """
+_CHANNEL = """
+SELECT failures, failing_since, disabled_at FROM alert_channels
+WHERE rule_id = %(rule_id)s AND channel_key = %(channel_key)s FOR UPDATE
+"""
 _HOLD_LANE = """
 INSERT INTO alert_lanes (lane, held_until) VALUES (%(lane)s, %(until)s)
 ON CONFLICT (lane) DO UPDATE SET held_until = greatest(alert_lanes.held_until, excluded.held_until)
@@ -179,19 +186,25 @@ class AlertQueue:
                 return []
             return [_claimed_of(row) for row in connection.execute(_READ.encode(), (ids,))]
 
-    def settle(self, claimed: Claimed, settlement: Settlement, now_ms: int) -> bool:
-        """Write what became of a delivery; False if another process has done so before.
+    def settle(
+        self, claimed: Claimed, decide: Callable[[Claimed], Settlement], now_ms: int
+    ) -> Settlement | None:
+        """Write what became of a delivery; None if another process has done so before.
+
+        `decide` is asked with the failures of its channel as they are now: others may have been
+        settled since it was claimed.
 
         Raises:
             RetryableError: PostgreSQL does not answer: it is not known whether it is written.
         """
         with self._database.transaction() as connection:
+            settlement = decide(_with_channel(connection, claimed))
             values = _values(claimed, settlement, now_ms)
             if connection.execute(_SETTLE.encode(), values).rowcount == 0:
-                return False
+                return None
             self._tell(connection, settlement, values)
             add_deliveries(connection, settlement.notices)
-        return True
+        return settlement
 
     def waiting(self) -> tuple[int, int]:
         """How many wait, and since when the first of them is due, in milliseconds; 0: none does.
@@ -222,6 +235,20 @@ class AlertQueue:
             connection.execute(_SUPPRESS_ROW.encode(), values)
             connection.execute(_SUPPRESS_STATE.encode(), values)
         connection.execute(_TELL_HISTORY.encode(), values)
+
+
+def _with_channel(connection: Connection, claimed: Claimed) -> Claimed:
+    names = {"rule_id": claimed.rule_id, "channel_key": claimed.channel_key}
+    row = connection.execute(_CHANNEL.encode(), names).fetchone()
+    if row is None:
+        return claimed
+    return msgspec.structs.replace(
+        claimed,
+        failures=row["failures"],
+        failing_since_ms=ms_of(row["failing_since"]),
+        # That it was switched off after it was claimed does not make it one that is on again.
+        disabled_at_ms=min(claimed.disabled_at_ms, ms_of(row["disabled_at"])),
+    )
 
 
 def _values(claimed: Claimed, settlement: Settlement, now_ms: int) -> dict[str, Any]:

@@ -98,6 +98,7 @@ class ChannelSenders:
         await self._webhooks.close()
 
 
+Decide = Callable[[Claimed], Settlement]  # Given how its channel is when it is noted.
 Ask = Callable[[Callable[[], Any]], Awaitable[Any]]  # Runs what blocks, elsewhere.
 
 
@@ -119,8 +120,8 @@ class Deliverer:
     async def deliver(self, claimed: Claimed) -> None:
         """One attempt, if it is still to be sent, and what comes of it."""
         settlement = reason_not_to_send(claimed, self._clock_ms())
-        if settlement is None:
-            settlement = await self._attempt(claimed)
+        decide = _always(settlement) if settlement is not None else await self._attempt(claimed)
+        settlement = await self._settle(claimed, decide)
         SENT.labels(claimed.channel_type, settlement.status.value).inc()
         if settlement.disables:
             DISABLED.inc()
@@ -130,20 +131,22 @@ class Deliverer:
                 channel=claimed.channel_type,
                 detail=settlement.error,
             )
-        await self._settle(claimed, settlement)
 
-    async def _settle(self, claimed: Claimed, settlement: Settlement) -> None:
+    async def _settle(self, claimed: Claimed, decide: Decide) -> Settlement:
         """Note it; what cannot be noted within the lease goes again, under the same id."""
         for _ in range(SETTLE_TRIES):
             try:
-                await self._ask(lambda: self._queue.settle(claimed, settlement, self._clock_ms()))
+                noted: Settlement | None = await self._ask(
+                    lambda: self._queue.settle(claimed, decide, self._clock_ms())
+                )
             except RetryableError as error:
                 get_logger().warning("alert_not_settled", detail=str(error)[:300])
                 await asyncio.sleep(AWAY_PAUSE_S)
             else:
-                return
+                return noted or decide(claimed)
+        return decide(claimed)
 
-    async def _attempt(self, claimed: Claimed) -> Settlement:
+    async def _attempt(self, claimed: Claimed) -> Decide:
         rule = claimed.rule
         assert rule is not None, "a rule that is gone is a reason not to send"
         with ATTEMPT_SECONDS.labels(claimed.channel_type).time():
@@ -153,9 +156,9 @@ class Deliverer:
             )
         now_ms = self._clock_ms()
         if attempt.verdict is Verdict.SENT:
-            return after_success(claimed, rule, attempt.status, now_ms)
-        return after_failure(
-            claimed,
+            return lambda now: after_success(now, rule, attempt.status, now_ms)
+        return lambda now: after_failure(
+            now,
             attempt.status,
             attempt.error,
             now_ms,
@@ -163,6 +166,10 @@ class Deliverer:
             is_gone=attempt.verdict is Verdict.GONE,
             wait_ms=attempt.wait_ms,
         )
+
+
+def _always(settlement: Settlement) -> Decide:
+    return lambda _: settlement
 
 
 class AlertSender:

@@ -101,9 +101,7 @@ class RuleWriter:
         }
         control = Control(
             self._clock_ms(),
-            _as_many_as_fit(
-                rule for rule_id, rule in due.items() if in_force.get(rule_id) != rule
-            ),
+            _as_many_as_fit(rule for rule_id, rule in due.items() if in_force.get(rule_id) != rule),
             tuple(rule_id for rule_id in in_force if rule_id not in due),
         )
         written, at_s = self._written.get(number, (None, 0.0))

@@ -258,7 +258,7 @@ async def test_a_claimed_message_of_a_frozen_process_goes_again(database: str) -
         assert world.deliveries() == [("webhook", "fired", "sent", 1)]
         # When it thaws, what it has to say of it is not wanted any more.
         gone = Settlement(status=Status.FAILED, attempts=1)
-        assert frozen.settle(claimed, gone, world.now_ms) is False
+        assert frozen.settle(claimed, lambda _: gone, world.now_ms) is None
         frozen.close()
         assert world.deliveries() == [("webhook", "fired", "sent", 1)]
 
@@ -414,6 +414,30 @@ async def test_a_channel_that_keeps_failing_is_switched_off(database: str) -> No
                                   "AND channel_key = %s",
                                   world.rule_id, state["channel_key"])  # fmt: skip
             assert state["disabled_at"] is None
+
+
+async def test_failures_at_the_same_time_are_counted_each(database: str) -> None:
+    """Four go to a host at once; what arrives among them ends the row."""
+    async with (
+        receiver(Answer(404)) as target,
+        alert_world(database, [webhook(target)], cooldown_mins=0) as world,
+    ):
+
+        async def fire(minute: int, count: int) -> list[int]:
+            when = f"10:{minute:02}"
+            world.now_ms = at(when)
+            groups = [{"path": f"/{minute}/{number}"} for number in range(count)]
+            world.take(*(world.transition("fired", when, group=group) for group in groups))
+            await world.send_due()
+            states = world.rows(
+                "SELECT failures FROM alert_channels WHERE rule_id = %s", world.rule_id
+            )
+            return [state["failures"] for state in states]
+
+        assert await fire(1, 8) == [8]
+        # The first of four arrives, soon; the others fail after it.
+        target.choose = lambda got: OK if b"/2/0" in got.body else Answer(404, after_s=0.2)
+        assert await fire(2, 4) == [3]
 
 
 async def test_a_channel_that_is_on_again_is_given_time(database: str) -> None:
