@@ -17,6 +17,7 @@ Source: alerting.md, section 3, with the cooldown's beginning as design.md decid
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -30,6 +31,8 @@ MINUTE_MS = 60_000
 # A firing that reached nobody is tried anew with its next heartbeat, at most this often.
 UNHEARD_PAUSE_MS = 5 * MINUTE_MS
 HELD_SCOPE = "held"
+# PostgreSQL indexes a text of up to 2,700 bytes, with what is beside it.
+SCOPE_BYTES_MAX = 2_000
 
 
 NOTHING_KNOWN = KnownAlert()
@@ -59,11 +62,15 @@ REPEATED = Decision(is_repeated=True)
 def scope_of(transition: AlertTransition) -> str:
     """The group as one text; a cooldown is of one rule and scope.
 
-    Holding a rule back is about all of its groups, and a scope of its own.
+    Holding a rule back is about all of its groups, and a scope of its own. A path may be longer
+    than what can be indexed: then a hash stands for it.
     """
     if transition.kind in (Kind.HELD, Kind.RELEASED):
         return HELD_SCOPE
-    return msgspec.json.encode(dict(sorted(transition.group.items()))).decode()
+    text = msgspec.json.encode(dict(sorted(transition.group.items())))
+    if len(text) > SCOPE_BYTES_MAX:
+        return f"sha256:{sha256(text).hexdigest()}"
+    return text.decode()
 
 
 def channels_by_key(rule: AlertRule) -> Mapping[str, Channel]:

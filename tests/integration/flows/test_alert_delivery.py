@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
 
@@ -81,6 +82,22 @@ async def test_the_worked_example(database: str) -> None:
         assert all(row["resolved_at"] is not None for row in world.history())
     events = [got.headers["x-gosight-event"].partition(".")[2] for got in target.received]
     assert events == ["triggered", "resolved", "triggered", "resolved"]
+
+
+async def test_groups_may_have_any_name(database: str) -> None:
+    """As long as paths can be, in letters of three bytes: of two that differ each has its own."""
+    chance = random.Random(7)
+    name = "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(1_000))
+    async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
+        for path in (f"/{name}a", f"/{name}b"):
+            await world.hear("fired", "10:01", group={"path": path, "browser": "é" * 1_000})
+        await world.hear(
+            "resolved", "10:09", "10:01", group={"path": f"/{name}a", "browser": "é" * 1_000}
+        )
+        assert sorted(row["resolved_at"] is None for row in world.history()) == [False, True]
+    events = [got.headers["x-gosight-event"].partition(".")[2] for got in target.received]
+    assert events == ["triggered", "triggered", "resolved"]
+    assert target.received[2].document["alert"]["group"]["path"] == f"/{name}a"
 
 
 async def test_taking_the_same_again_sends_nothing(database: str) -> None:
