@@ -163,7 +163,7 @@ def _signals(
                 yield "1", made
     if Kind.SESSION in kinds:
         for offset, row in enumerate(sessions_of_period(client, period)):
-            made = signals_of_session(_session(period.project_id, row), offset, kinds)
+            made = signals_of_session(stored_session(period.project_id, row), offset, kinds)
             if made is not None:
                 yield "1", made
 
@@ -188,11 +188,18 @@ def _insight(project_id: str, row: Any) -> Insight:
     )
 
 
-def _session(project_id: str, row: Any) -> SessionRow:
-    flags = {name: bool(row[name]) for name in ("is_closed", "is_bounce")}
+def stored_session(project_id: str, row: Any) -> SessionRow:
+    """A session as it was heard of live, soon after it began.
+
+    The row is of its end, half an hour after its last event: whoever waited for that had judged it
+    by its age before.
+    """
     names = SessionRow.__struct_fields__
     facts = {name: value for name, value in row.items() if name in names}
-    return SessionRow(**(facts | flags | {"project_id": project_id}))
+    then = {"is_closed": False, "ended_at_ms": row["started_at_ms"]}
+    return SessionRow(
+        **(facts | then | {"project_id": project_id, "is_bounce": bool(row["is_bounce"])})
+    )
 
 
 def _firings(transitions: Any) -> Iterator[Firing]:

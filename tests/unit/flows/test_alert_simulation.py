@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+import uuid
 from typing import Any
 
 import msgspec
 import pytest
 
 from cli.alert_report import question, simulation_lines
-from cli.alert_simulation import Firing, SimulationReport
+from cli.alert_simulation import Firing, SimulationReport, stored_session
 from cli.alert_test import sample_of
 from flows.core.alerts.chart import text_chart
 from flows.core.alerts.metrics import Kind
+from flows.core.alerts.signal_makers import BOUNCED, CLOSED, signals_of_session
 from flows.core.alerts.simulation import Simulation
 from schemas.alert_rules import AlertRule
 from tests.alert_worlds import PROJECT, World, at, rule
@@ -52,6 +54,49 @@ def test_history_says_what_was_said_live(tried: AlertRule) -> None:
     assert [one.transition_id for one in found.transitions] == [one.transition_id for one in wanted]
     assert {change.kind for change in wanted} >= {"fired"}
     assert len(found.values) == 370
+
+
+def test_sessions_of_history_are_judged_when_they_were() -> None:
+    """At thirty minutes of age, as the first to close: the stored row is closed from the start."""
+    tried = rule({"metric": "bounce_rate", "threshold": 60, "window": "1h", "min_sessions": 3})
+    live = World(tried, in_force_s=-2_000_000)
+    live.evaluate(0)
+    simulation = Simulation(tried, at(0), at(9_000))
+    chance = random.Random(5)
+    revisions = []
+    for number in range(40):
+        started_s = chance.uniform(10, 5_000)
+        is_bounce = chance.random() < (0.9 if 1_500 < started_s < 3_000 else 0.3)
+        ended_s = started_s + (0 if is_bounce else chance.uniform(60, 3_000))
+        row = {
+            "session_id": str(uuid.UUID(int=number + 1)),
+            "started_at_ms": at(started_s),
+            "ended_at_ms": at(ended_s),
+            "revision": 2,
+            "is_closed": True,
+            "is_bounce": is_bounce,
+            **dict.fromkeys(("entry_path", "browser", "os", "device_type", "country"), ""),
+        }
+        made = signals_of_session(stored_session(PROJECT, row), number, {Kind.SESSION})
+        assert made is not None
+        simulation.add("1", made)
+        for told_s, value in ((started_s + 6, 4), (ended_s + 1_806, 8 + CLOSED)):
+            revisions.append((told_s, number, started_s, value + BOUNCED * is_bounce))
+    for told_s, number, started_s, value in sorted(revisions):
+        live.evaluate(told_s - 15)
+        signal = live.signal(
+            Kind.SESSION, started_s, session_number=number, value=value, ident=b"\0",
+            arrived_s=told_s,
+        )  # fmt: skip
+        live.results([signal], told_s)
+    live.evaluate(9_000)
+    found = simulation.run()
+    told = [one for one in found.transitions if one.kind != "still_firing"]
+    wanted = [one for one in live.told if one.kind != "still_firing"]
+    assert [one.kind for one in told] == [one.kind for one in wanted] == ["fired", "resolved"]
+    # What has closed by now counts at a T some seconds ago.
+    for one, other in zip(told, wanted, strict=True):
+        assert abs(one.at_ms - other.at_ms) <= 20_000
 
 
 def test_history_begins_with_its_first_signal() -> None:
