@@ -94,7 +94,7 @@ def rule_to_try(
     """
     with connect(load_settings(data).database_url) as connection:
         if document is None:
-            return load_rule(connection, rule_id)[0]
+            return load_rule(connection, rule_id).rule
         wanted = project or str(document.get("project_id", ""))
         found = chosen_project(connection, wanted)
     base = {"id": str(uuid.uuid4()), "name": "The rule"}

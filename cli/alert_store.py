@@ -16,13 +16,13 @@ from psycopg.rows import dict_row
 from cli.project_store import NotFoundError, connect, find_project, list_projects
 from cli.settings import load_environment
 from connectors.alert_book import AlertBook, HistoryPage, SavedRule, StoredRule, UnknownRuleError
-from connectors.alert_tables import RULE_COLUMNS, rule_of
+from connectors.alert_tables import RULE_COLUMNS, rule_of, zone_of
 from connectors.database import Database
 from connectors.outbound_guard import OutboundGuard
 from connectors.postgres import connect_postgres
 from connectors.settings import DeliverySettings
 from schemas.alert_channels import channel_key, target_of
-from schemas.alert_rules import AlertRule
+from schemas.alert_delivery import KnownRule
 
 CONNECT_TIMEOUT_S = 10.0
 T = TypeVar("T")
@@ -58,8 +58,8 @@ def list_rules(data: Path, project: str) -> list[dict[str, Any]]:
     return [_shown(rule) for rule in _by_book(settings, lambda book: book.rules(project_id))]
 
 
-def load_rule(connection: psycopg.Connection[Any], rule_id: str) -> tuple[AlertRule, str]:
-    """A rule and the name of its project.
+def load_rule(connection: psycopg.Connection[Any], rule_id: str) -> KnownRule:
+    """A rule, with what is told of its project.
 
     Raises:
         UnknownRuleError: there is none of this id, or it cannot be read.
@@ -72,7 +72,8 @@ def load_rule(connection: psycopg.Connection[Any], rule_id: str) -> tuple[AlertR
     row = (
         connection.cursor(row_factory=dict_row)
         .execute(
-            f"SELECT {names}, p.name AS project_name FROM alert_rules r "
+            f"SELECT {names}, p.name AS project_name, p.settings->>'timezone' AS time_zone "
+            "FROM alert_rules r "
             "JOIN projects p ON p.id = r.project_id WHERE r.id = %s".encode(),
             (wanted,),
         )
@@ -83,7 +84,7 @@ def load_rule(connection: psycopg.Connection[Any], rule_id: str) -> tuple[AlertR
     rule = rule_of(row)
     if rule is None:
         raise UnknownRuleError(f"the rule {rule_id} cannot be read: save it anew")
-    return rule, row["project_name"]
+    return KnownRule(rule, row["project_name"], zone_of(row["time_zone"]))
 
 
 def mute_rule(data: Path, rule_id: str, minutes: int) -> datetime | None:
@@ -94,7 +95,7 @@ def mute_rule(data: Path, rule_id: str, minutes: int) -> datetime | None:
     """
     settings = delivery_settings(data)
     with connect(settings.database_url) as connection:
-        rule, _ = load_rule(connection, rule_id)
+        rule = load_rule(connection, rule_id).rule
     return _by_book(settings, lambda book: book.mute(rule.project_id, rule.id, minutes))
 
 
@@ -106,7 +107,7 @@ def rotate(data: Path, rule_id: str, *, is_end: bool) -> list[tuple[str, str]]:
     """
     settings = delivery_settings(data)
     with connect(settings.database_url) as connection:
-        rule, _ = load_rule(connection, rule_id)
+        rule = load_rule(connection, rule_id).rule
     return _by_book(settings, lambda book: book.rotate(rule.project_id, rule.id, is_end=is_end))
 
 

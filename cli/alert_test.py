@@ -46,15 +46,17 @@ def try_channels(data: Path, rule_id: str) -> list[Tried]:
     """
     settings = delivery_settings(data)
     with connect(settings.database_url) as connection:
-        rule, project_name = load_rule(connection, rule_id)
+        known = load_rule(connection, rule_id)
+        rule = known.rule
         message = Message(
             Kind.TEST,
             sample_of(rule, time.time_ns() // 1_000_000),
             rule,
             rule.id,
-            project_name,
+            known.project_name,
             settings.dashboard_url,
             0,
+            known.zone,
         )
         channels = channels_by_key(rule)
         found = asyncio.run(_send(settings, list(channels.values()), message))

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, tzinfo
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from psycopg.types.json import Jsonb
 
@@ -23,6 +21,7 @@ from connectors.alert_tables import (
     ms_of,
     rule_of,
     time_of,
+    zone_of,
 )
 from schemas.alert_delivery import Change, HistoryRow, KnownAlert, KnownRule
 
@@ -133,7 +132,7 @@ class _Step:
         for row in self._connection.execute(_RULES.encode(), (list(rule_ids),)):
             rule = rule_of(row)
             if rule is not None:
-                found[rule.id] = KnownRule(rule, row["project_name"], _zone_of(row["time_zone"]))
+                found[rule.id] = KnownRule(rule, row["project_name"], zone_of(row["time_zone"]))
         return found
 
     def known(self, scopes: Collection[Scope]) -> Mapping[Scope, KnownAlert]:
@@ -165,14 +164,6 @@ class _Step:
             if change.after is not None
         }
         cursor.executemany(_PUT_STATE, [_state_values(*found) for found in last.values()])
-
-
-def _zone_of(name: str | None) -> tzinfo:
-    """The zone of this name; UTC where a project has none that anybody knows."""
-    try:
-        return ZoneInfo(name) if name else UTC
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        return UTC
 
 
 def _known_of(row: dict[str, Any]) -> KnownAlert:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 from psycopg.rows import dict_row
@@ -91,6 +92,14 @@ def rule_of(row: dict[str, Any]) -> AlertRule | None:
     except RuleError as error:
         get_logger().warning("alert_rule_unreadable", rule_id=str(row["id"]), key=error.key)
         return None
+
+
+def zone_of(name: str | None) -> tzinfo:
+    """The zone of this name; UTC where a project has none that anybody knows."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return UTC
 
 
 def add_deliveries(connection: Connection, deliveries: Sequence[NewDelivery]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from standardwebhooks.webhooks import Webhook
 
 from cli.alert_store import save_rule
@@ -176,6 +177,22 @@ async def test_a_sample_that_is_not_taken_is_told(databases: RunningStack) -> No
         code, out, _ = await command.run("test", saved["id"])
         assert code == 1
         assert "not taken" in out
+
+
+async def test_a_sample_tells_the_time_of_the_project(databases: RunningStack) -> None:
+    """As its alerts do."""
+    async with receiver(BOT_OK) as bot:
+        command = Command(databases, bot)
+        saved = await command.json("save", "-", stdin=rule({"type": "telegram", "chat_id": 7}))
+        with psycopg.connect(databases.database_url) as connection:
+            zone = "UPDATE projects SET settings = settings || %s"
+            connection.execute(zone.encode(), (Jsonb({"timezone": "Asia/Tokyo"}),))
+        try:
+            await command.json("test", saved["id"])
+        finally:
+            with psycopg.connect(databases.database_url) as connection:
+                connection.execute(b"UPDATE projects SET settings = settings - 'timezone'")
+    assert " JST" in bot.received[0].document["text"]
 
 
 async def test_a_taken_sample_switches_a_channel_on(databases: RunningStack) -> None:
