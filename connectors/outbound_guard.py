@@ -53,7 +53,6 @@ LOOKUP_TIMEOUT_S = 5.0
 # time when nobody waits any more, and names that nobody answers for must not hold up the others.
 LOOKUPS_AT_ONCE = 256
 CONNECTIONS_MAX = 64
-CONNECTIONS_PER_HOST_MAX = 8
 # Each carries an IPv4 address in its last 32 bits: mapped, compatible, translated.
 _EMBEDDING = tuple(IPv6Network(text) for text in ("::ffff:0:0/96", "::/96", "64:ff9b::/96"))
 # Public by their registry and yet ways to somewhere else, and what versions of Python differ about.
@@ -182,7 +181,6 @@ class OutboundGuard:
                 # One message in minutes is not worth a connection that stays open.
                 force_close=True,
                 limit=CONNECTIONS_MAX,
-                limit_per_host=CONNECTIONS_PER_HOST_MAX,
             ),
             timeout=ClientTimeout(total=total_s, connect=connect_s),
             cookie_jar=DummyCookieJar(),

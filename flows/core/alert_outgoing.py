@@ -99,13 +99,16 @@ def end_of_gone(transition: AlertTransition) -> Change | None:
     )
 
 
-def lane_of(channel: Channel) -> str:
-    """Messages of one lane go to the same chat, or to the same host and port."""
+def lane_of(channel: Channel, project_id: str) -> str:
+    """Messages of one lane go to the same chat, or of one project to the same host and port.
+
+    Hosts are shared by projects that know nothing of each other, and may not wait for each other.
+    """
     match channel:
         case TelegramChannel():
             return f"telegram:{channel.chat_id}"
         case WebhookChannel():
-            return f"webhook:{target_of(channel)}"
+            return f"webhook:{project_id}:{target_of(channel)}"
 
 
 def channel_type(channel: Channel) -> str:
@@ -150,7 +153,7 @@ def disabled_notices(
             scope=claimed.scope,
             channel_key=key,
             channel_type=channel_type(channel),
-            lane=lane_of(channel),
+            lane=lane_of(channel, rule.project_id),
             kind=Kind.CHANNEL_DISABLED,
             message={"text": disabled_text(told)}
             if isinstance(channel, TelegramChannel)
@@ -192,7 +195,7 @@ def _deliveries(
             scope=scope_of(transition),
             channel_key=key,
             channel_type=channel_type(channel),
-            lane=lane_of(channel),
+            lane=lane_of(channel, transition.project_id),
             kind=decision.message,
             message=content_for(channel, message),
             created_at_ms=now_ms,

@@ -500,6 +500,21 @@ async def test_a_busy_webhook_holds_up_nobody_else_on_its_host(database: str) ->
         assert await world.send_due() == 1
 
 
+async def test_messages_of_a_project_hold_up_no_other_on_their_host(database: str) -> None:
+    """However many wait for a receiver that hangs: four of each project go to a host at once."""
+    async with (
+        receiver(OK) as target,
+        alert_world(database, [webhook(target, "/one")]) as world,
+        alert_world(database, [webhook(target, "/two")]) as other,
+    ):
+        many = [world.transition("fired", "10:00", group={"path": f"/{n}"}) for n in range(9)]
+        world.take(*many)
+        assert len(world.queue.claim(world.now_ms, 64)) == 4
+        other.take(other.transition("fired", "10:00"))
+        (claimed,) = world.queue.claim(world.now_ms, 64)
+        assert claimed.rule_id == other.rule_id
+
+
 async def test_a_burst_within_an_outage_switches_nothing_off(database: str) -> None:
     """Thirty failures within a minute are an outage, not a receiver that is gone."""
     async with receiver(Answer(404)) as target, alert_world(database, [webhook(target)]) as world:
