@@ -41,6 +41,7 @@ _STATES = {
     Kind.RESOLVED: "resolved",
     Kind.TEST: "test",
 }
+_BREAKS = "\t\r\n\u2028\u2029"  # Shown as a blank.
 _GROUP_NAMES = {
     "path": "Path",
     "browser": "Browser",
@@ -377,9 +378,9 @@ def _anchor(url: str, text: str) -> str:
 def _safe(text: str) -> str:
     """On one line, cut, escaped; characters that steer the display are left out."""
     plain = "".join(
-        " " if character in "\t\r\n" else character
+        " " if character in _BREAKS else character
         for character in text
-        if character in "\t\r\n" or not unicodedata.category(character).startswith("C")
+        if character in _BREAKS or not unicodedata.category(character).startswith("C")
     )
     if len(plain) > VALUE_LENGTH_MAX:
         plain = plain[: VALUE_LENGTH_MAX - 1] + "…"

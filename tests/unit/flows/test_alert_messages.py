@@ -206,6 +206,17 @@ def test_long_paths_are_cut_at_200() -> None:
     assert line == "📍 <b>Path:</b> /" + "a" * 198 + "…"
 
 
+def test_no_text_of_a_visitor_begins_a_line() -> None:
+    """Nor with the separators of lines and paragraphs that Unicode has."""
+    path = "/a\u2028📈 Value: 0\u2029✅ all is well\x85\x0b\x0c\x1c"
+    lines = telegram_text(
+        message(transition=make_transition("fired", at("10:01"), group={"path": path}))
+    ).splitlines()
+    assert [line for line in lines if "📍" in line] == [
+        "📍 <b>Path:</b> /a 📈 Value: 0 ✅ all is well"
+    ]
+
+
 def test_values_have_units() -> None:
     """Counts whole, shares with one decimal, times in milliseconds, money with two."""
     assert value_text("rage_clicks", 11.0) == "11"
