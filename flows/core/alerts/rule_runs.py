@@ -140,19 +140,25 @@ class RuleRun:
     def _groups(self, known: Iterable[Group]) -> list[Group]:
         """Groups to look at, in order; of very many those nearest to what the rule asks for."""
         found = {*self.series.groups(), *(known if self.asks_for_known else ())}
-        self.groups_left_out = max(0, len(found) - GROUPS_EVALUATED_MAX)
-        if self.groups_left_out:
+        self.groups_left_out = 0
+        if len(found) > GROUPS_EVALUATED_MAX:
+            # Of those that can be judged: pages of one visitor have the most extreme shares.
+            values = {group: value for group in found if (value := self._value(group)) is not None}
             sign = 1 if self._is_falling else -1
-            nearest = sorted(
-                found, key=lambda group: (sign * (self.series.measure(group)[0] or 0), group)
-            )
+            nearest = sorted(values, key=lambda group: (sign * values[group], group))
             found = set(nearest[:GROUPS_EVALUATED_MAX])
+            self.groups_left_out = len(nearest) - len(found)
         return sorted(found | self.open.keys())
+
+    def _value(self, group: Group) -> float | None:
+        """None where there is none, or one that is made of too few."""
+        value, count = self.series.measure(group)
+        return None if count < self._samples_min else value
 
     def _judge(self, group: Group, at_ms: int, is_whole: bool, is_alive: bool) -> Verdict:
         rule = self.rule
-        value, count = self.series.measure(group)
-        if value is None or count < self._samples_min:
+        value = self._value(group)
+        if value is None:
             return _UNTOLD
         if rule.condition_type == "threshold":
             if not is_whole and not self._is_growing and not self._samples_min:

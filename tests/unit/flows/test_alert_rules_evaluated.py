@@ -6,6 +6,7 @@ import pytest
 
 from flows.core.alert_messages import Message, telegram_text, webhook_content
 from flows.core.alerts.metrics import Kind
+from flows.core.alerts.rule_runs import GROUPS_EVALUATED_MAX
 from flows.core.alerts.signal_makers import BOUNCED, CLOSED
 from flows.core.alerts.transitions import transition_message
 from flows.core.money import hundredths
@@ -217,6 +218,25 @@ def test_each_metric_of_insights_counts_its_own(kind: Kind) -> None:
     world.results([world.signal(other, 20, arrived_s=35) for other in [*others, kind]], 21)
     world.evaluate(30)
     assert [told.value for told in world.told] == [2]
+
+
+@pytest.mark.parametrize("operator", [">", "<"])
+def test_pages_of_few_do_not_push_others_out(operator: str) -> None:
+    """Two hundred groups are judged: of those that are made of enough, however many others are."""
+    condition = {"metric": "error_rate", "operator": operator, "threshold": 50, "window": "1m"}
+    world = World(rule(condition | {"group_by": ["path"], "min_sessions": 4}))
+    world.evaluate(0)
+    said = []
+    for number in range(GROUPS_EVALUATED_MAX + 50):
+        kind = Kind.ERROR if operator == ">" else Kind.ACTIVITY
+        said.append(world.signal(kind, 15, session_number=number, path=f"/tail/{number}"))
+    for number in range(5):
+        kind = Kind.ERROR if (number < 3) == (operator == ">") else Kind.ACTIVITY
+        said.append(world.signal(kind, 15, session_number=number, path="/the-page"))
+    world.raw(said, 20)
+    world.evaluate(20)
+    assert [(told.kind, told.group) for told in world.told] == [("fired", ("/the-page",))]
+    assert world.partition.groups_left_out() == 0
 
 
 def test_bounce_rate_counts_sessions_that_are_over() -> None:
