@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from flows.core.alerts.baseline import DAY_MS, DAYS
 from flows.core.alerts.engine import Engine
 from flows.core.alerts.partition import DELAY_MS
-from flows.core.alerts.rule_runs import HEARD_MS
+from flows.core.alerts.rule_runs import HEARD_MS, asks_for_known
 from flows.core.alerts.signals import SLICE_MS, SignalBatch
 from flows.core.alerts.transitions import Transition
 from schemas.alert_rules import AlertRule
@@ -34,7 +34,7 @@ def look_back_ms(rule: AlertRule) -> int:
     """How far before a moment the rule's verdict depends on signals."""
     if rule.condition_type == "anomaly":
         return DAYS * DAY_MS + 3 * rule.window_ms
-    if rule.condition_type == "absence":
+    if rule.condition_type == "absence" or asks_for_known(rule):
         return DAY_MS
     return rule.window_ms
 

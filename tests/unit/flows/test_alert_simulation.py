@@ -12,6 +12,7 @@ import pytest
 from cli.alert_report import question, simulation_lines
 from cli.alert_simulation import Firing, SimulationReport, stored_session
 from cli.alert_test import sample_of
+from flows.core.alerts.baseline import DAY_MS
 from flows.core.alerts.chart import text_chart
 from flows.core.alerts.metrics import Kind
 from flows.core.alerts.signal_makers import BOUNCED, CLOSED, signals_of_session
@@ -54,6 +55,21 @@ def test_history_says_what_was_said_live(tried: AlertRule) -> None:
     assert [one.transition_id for one in found.transitions] == [one.transition_id for one in wanted]
     assert {change.kind for change in wanted} >= {"fired"}
     assert len(found.values) == 370
+
+
+def test_groups_of_the_day_before_are_known() -> None:
+    """As live: a page that has gone quiet before the period is quiet when it begins."""
+    condition = {"metric": "pageviews", "operator": "<", "threshold": 1, "window": "1m"}
+    tried = rule(condition | {"group_by": ["path"]})
+    simulation = Simulation(tried, at(7_200), at(9_000))
+    assert simulation.from_ms == at(7_200) - DAY_MS
+    world = World()
+    for second in (100, 8_000, 8_030, 8_060):
+        simulation.add("any", world.signal(Kind.PAGEVIEW, second, path="/a"))
+    found = simulation.run()
+    assert found.open_at_start == 1
+    kinds = [one.kind for one in found.transitions if one.kind != "still_firing"]
+    assert kinds == ["resolved", "fired"]
 
 
 def test_sessions_of_history_are_judged_when_they_were() -> None:
