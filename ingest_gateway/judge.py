@@ -84,6 +84,7 @@ def judge(decoded: Decoded, project: Project, received_at_ms: int, *, opted_out:
     settings = project.settings
     scrub, clean = project.scrubber.scrub_event, project.scrubber.scrub_field
     sent_at_ms = decoded.sent_at_ms
+    project.scrubber.begin_batch()
     is_changed = _clip_version(decoded, project.scrubber)
     for place, (item, size) in enumerate(zip(decoded.items, decoded.event_bytes, strict=False)):
         if isinstance(item, Faulty):

@@ -35,6 +35,7 @@ class GatewayMetrics(Collector):
         self.batches: defaultdict[str, int] = defaultdict(int)
         self.bytes: defaultdict[str, int] = defaultdict(int)
         self.rate_limited = 0
+        self.texts_unread = 0
         self.is_rate_limit_local = False
         self.queue_gauge: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self._durations: defaultdict[str, list[int]] = defaultdict(
@@ -85,6 +86,11 @@ class GatewayMetrics(Collector):
         )
         yield CounterMetricFamily(
             "gosight_ratelimit_rejections", "Requests over their key's rate.", self.rate_limited
+        )
+        yield CounterMetricFamily(
+            "gosight_ingest_texts_unread",
+            "Texts masked as a whole, since reading those before took all that a batch may take.",
+            self.texts_unread,
         )
         yield GaugeMetricFamily(
             "gosight_ratelimit_local",

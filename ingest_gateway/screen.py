@@ -92,6 +92,7 @@ class Screen:
             return None
         if not _is_exact(batch, len(body)) or batch.project_key:
             return None
+        self._scrubber.begin_batch()
         version = batch.sdk_version
         if clip_sdk_version(version, self._scrubber.scrub_field) != version:
             return None

@@ -4,7 +4,8 @@ In: events as clients send them. Out: the same events, changed in place, and whe
 changed. Guarantees: never raises; scrubbing twice is scrubbing once; what is found by the patterns
 that are always on stays in no text of an event but the ids that the site itself chose.
 Texts and whole small messages that were seen before are looked up, not read again: the caches are
-bounded, and hold results only. Source: privacy.md, sections 2, 4 and 5.
+bounded, and hold results only. What a batch takes is bounded, too: what is left is masked unread.
+Source: privacy.md, sections 2, 4 and 5.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping, MutableSequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import inf
+from string import digits
 from typing import Any
 
 from schemas.patterns import TEXT_CHARS_MAX, build_redactor
@@ -31,10 +34,16 @@ from schemas.v1.events_pb2 import Event
 SCRUBBER_VERSION = 2
 
 MEMO_TEXTS_MAX = 4_096
-MEMO_TEXT_CHARS_MAX = 512  # Longer texts seldom come twice.
+MEMO_TEXT_CHARS_MAX = 512  # Longer texts seldom come twice, but in one batch.
+LONG_TEXTS_MAX = 64
 CLEAN_MESSAGES_MAX = 4_096
 CLEAN_MESSAGE_BYTES_MAX = 1_024
 ROUNDS_MAX = 8
+# What a batch may cost. A character of prose takes 0.13 us to look at, one of a text of digits or
+# of addresses up to 1.6: so it is a seventh of a second, in which a megabyte of new prose is read.
+BATCH_EFFORT = 1_000_000
+COSTLY = digits + "@"
+COSTLY_EFFORT = 10  # Beside that of any character.
 POLICIES_MAX = 16
 
 Rule = Callable[[str], str]
@@ -45,19 +54,47 @@ _TYPED = frozenset({"value"})
 _NOTHING: frozenset[str] = frozenset()
 
 
-class _Memo(dict[str, str]):
-    """A rule with the results of the texts that it saw lately."""
+class _Effort:
+    """How much may still be looked at; `masked_unread` counts texts for which too little was."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self) -> None:
+        self.left: float = inf
+        self.masked_unread = 0
+
+    def take(self, text: str) -> bool:
+        """Whether there is enough left for this text, which is then gone."""
+        self.left -= len(text) + COSTLY_EFFORT * sum([text.count(each) for each in COSTLY])
+        if self.left >= 0:
+            return True
+        self.masked_unread += 1
+        return False
+
+
+class _Memo(dict[str, str]):
+    """A rule with the results of the texts that it saw lately.
+
+    `long_texts` are those of one batch, such as the stack of an error that comes again and again.
+    """
+
+    def __init__(self, rule: Rule, effort: _Effort) -> None:
         super().__init__()
         self._rule = rule
+        self._effort = effort
+        self.long_texts: dict[str, str] = {}
 
     def __missing__(self, text: str) -> str:
-        clean = _until_stable(self._rule, text[:TEXT_CHARS_MAX])
+        if (known := self.long_texts.get(text)) is not None:
+            return known
+        head = text[:TEXT_CHARS_MAX]
+        if not self._effort.take(head):
+            return REDACTED
+        clean = _until_stable(self._rule, head)
         if len(text) <= MEMO_TEXT_CHARS_MAX:
             if len(self) >= MEMO_TEXTS_MAX:
                 self.clear()
             self[text] = clean
+        elif len(self.long_texts) < LONG_TEXTS_MAX:
+            self.long_texts[text] = clean
         return clean
 
 
@@ -94,19 +131,36 @@ class Scrubber:
             for is_error in (False, True)
         )
         urls = UrlScrubber(build_redactor(email=True, custom=custom), in_error)
+        self._effort = effort = _Effort()
         self._memos = {
-            TextKind.TEXT: _Memo(in_text),
-            TextKind.ERROR: _Memo(in_error),
-            TextKind.URL: _Memo(urls.url),
-            TextKind.PATH: _Memo(urls.path),
-            TextKind.FRAGMENT: _Memo(urls.fragment),
+            TextKind.TEXT: _Memo(in_text, effort),
+            TextKind.ERROR: _Memo(in_error, effort),
+            TextKind.URL: _Memo(urls.url, effort),
+            TextKind.PATH: _Memo(urls.path, effort),
+            TextKind.FRAGMENT: _Memo(urls.fragment, effort),
         }
-        self._query_values = _Memo(urls.value)
+        self._query_values = _Memo(urls.value, effort)
+        self._all_memos = (*self._memos.values(), self._query_values)
         self._text = self._memos[TextKind.TEXT]
         self._error = self._memos[TextKind.ERROR]
         self._scrubs_traits = policy.scrub_traits
         self._excluded = policy.exclude_from_storage
         self._clean_messages: set[bytes] = {b""}
+
+    def begin_batch(self) -> None:
+        """From here on new texts are read while BATCH_EFFORT lasts, and then masked as a whole.
+
+        Without it all are read, however long that takes.
+        """
+        self._effort.left = BATCH_EFFORT
+        for memo in self._all_memos:
+            if memo.long_texts:
+                memo.long_texts = {}
+
+    @property
+    def masked_unread(self) -> int:
+        """Texts that were masked without being read, so far."""
+        return self._effort.masked_unread
 
     def scrub_text(self, text: str) -> str:
         """A text of the page, of a target or of the site."""
@@ -201,16 +255,19 @@ class Scrubber:
         for key, value in values.items():
             if key in excluded:
                 changes.append((key, None, ""))
-            elif memo[key] != key or memo[value] != value:
-                changes.append((key, memo[key], memo[value]))
+                continue
+            new_key, clean = memo[key], memo[value]
+            if new_key != key or clean != value:
+                changes.append((key, new_key, clean))
         return _apply(values, changes)
 
     def _scrub_query(self, values: MutableMapping[str, str]) -> bool:
         changes: list[Change] = []
         for key, value in values.items():
             clean = REDACTED if value and is_telling_key(key) else self._query_values[value]
-            if self._error[key] != key or clean != value:
-                changes.append((key, self._error[key], clean))
+            new_key = self._error[key]
+            if new_key != key or clean != value:
+                changes.append((key, new_key, clean))
         return _apply(values, changes)
 
 

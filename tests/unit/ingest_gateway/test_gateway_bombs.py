@@ -263,3 +263,20 @@ def test_a_large_batch_goes_out_in_records_that_fit() -> None:
         assert sum(event.ByteSize() for event in piece) <= RECORD_EVENT_BYTES_MAX
     assert not _fits(events)
     assert _fits(events[:20])
+
+
+async def test_texts_that_take_long_to_scrub_are_masked_unread(world: World) -> None:
+    """Two megabytes of digits in twenty kilobytes: what is not read is not stored, and counted."""
+    batch = make_batch(40)
+    for number, event in enumerate(batch.events):
+        for place in range(50):
+            event.custom[str(place)] = "1 7 8 " * 160 + f"{place} {number}"
+    body = gzip.compress(batch.SerializeToString())
+    assert len(body) < 64 * 1024
+    response = await world.post(body, headers={"Content-Encoding": "gzip"})
+    assert response.status == 202
+    events = [event for raw in world.sink.raw() for event in raw.events]
+    kept = [value for event in events for value in event.custom.values()]
+    assert len(kept) == 40 * 50
+    assert kept.count("[redacted]") == world.metrics.texts_unread > 1_500
+    assert all(value == "[redacted]" or value.startswith("1 7 8 ") for value in kept)

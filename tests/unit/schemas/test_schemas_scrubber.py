@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.privacy import Scrubber, scrubber_of
 from schemas.records import PrivacyPolicy
-from schemas.scrubber import MEMO_TEXTS_MAX
+from schemas.scrubber import BATCH_EFFORT, MEMO_TEXTS_MAX
 from schemas.v1.events_pb2 import Event
 
 LEVEL_1 = Scrubber(PrivacyPolicy(), year_now=2026)
@@ -363,3 +363,44 @@ def test_equal_policies_share_a_scrubber() -> None:
     """Compiling happens once for all projects with the same rules."""
     assert scrubber_of(PrivacyPolicy()) is scrubber_of(PrivacyPolicy())
     assert scrubber_of(PrivacyPolicy()) is not scrubber_of(PrivacyPolicy(scrub_email=True))
+
+
+def long_texts(count: int) -> list[str]:
+    """Texts of digits, a thousand characters each, all different, without a card number."""
+    names = (
+        f"{number:03}".translate(str.maketrans("0123456789", "abcdefghij"))
+        for number in range(count)
+    )
+    return [f"{name} " + "1 " * 498 for name in names]
+
+
+def test_what_a_batch_may_cost_is_bounded() -> None:
+    """What comes then is masked unread, and counted; the next batch is read again."""
+    scrubber = Scrubber(PrivacyPolicy(), year_now=2026)
+    texts = long_texts(2 * BATCH_EFFORT // 5_000)
+    scrubber.begin_batch()
+    clean = [scrubber.scrub_text(text) for text in texts]
+    read = clean.index("[redacted]")
+    assert clean == texts[:read] + ["[redacted]"] * (len(texts) - read)
+    assert BATCH_EFFORT / 7_000 < read < BATCH_EFFORT / 5_000
+    assert scrubber.masked_unread == len(texts) - read
+    assert scrubber.scrub_text(CARD) == "[redacted]"
+    scrubber.begin_batch()
+    assert scrubber.scrub_text(texts[-1]) == texts[-1]
+    assert scrubber.scrub_text(CARD) == "[redacted:card]"
+
+
+def test_a_text_that_comes_again_in_a_batch_costs_once() -> None:
+    """The stack of an error that is thrown five hundred times stays readable in all of them."""
+    scrubber = Scrubber(PrivacyPolicy(), year_now=2026)
+    scrubber.begin_batch()
+    stack = "    at f (https://a.example/app.12345.js:10:2000)\n" * 100
+    assert {scrubber.scrub_error_text(stack) for _ in range(500)} == {stack}
+    assert scrubber.masked_unread == 0
+
+
+def test_without_a_batch_all_is_read() -> None:
+    """Who has the time reads everything."""
+    scrubber = Scrubber(PrivacyPolicy(), year_now=2026)
+    texts = long_texts(2 * BATCH_EFFORT // 5_000)
+    assert [scrubber.scrub_text(text) for text in texts] == texts
