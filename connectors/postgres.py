@@ -72,22 +72,10 @@ async def connect_postgres(url: str, size_max: int = POOL_SIZE_MAX) -> Pool:
 
 
 class PostgresKeySource:
-    """A `KeySource` on the tables `api_keys` and `projects`.
+    """A `KeySource` on the tables `api_keys` and `projects`."""
 
-    Keys whose row gives no rate or burst get the defaults.
-    """
-
-    def __init__(
-        self,
-        pool: Pool,
-        *,
-        rate_limit_per_s: int = 1000,
-        burst: int = 5000,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, pool: Pool, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._pool = pool
-        self._rate_limit_per_s = rate_limit_per_s
-        self._burst = burst
         self._clock = clock
         self._away: RetryableError | None = None
         self._probe_at_s = 0.0
@@ -164,8 +152,8 @@ class PostgresKeySource:
             key_hash=key_hash,
             project_id=project_id,
             permissions=frozenset(permissions or ()),
-            rate_limit_per_s=rate or self._rate_limit_per_s,
-            burst=burst or self._burst,
+            rate_limit_per_s=rate,
+            burst=burst,
             is_active=bool(is_active),
             expires_at_ms=expires_at_ms,
             allowed_domains=tuple(domains or ()),

@@ -80,12 +80,7 @@ class GatewayService:
         self._pool: Pool = await connect_postgres(settings.database_url)
         self._key_uses = KeyUses(Database(self._pool))
         buckets = RedisTokenBuckets(self._redis)
-        source = PostgresKeySource(
-            self._pool,
-            rate_limit_per_s=settings.rate_limit_per_s,
-            burst=settings.rate_limit_burst,
-        )
-        keys = KeyStore(source, RedisKeyCache(self._redis))
+        keys = KeyStore(PostgresKeySource(self._pool), RedisKeyCache(self._redis))
         self._sink = KafkaRecordSink(
             settings.kafka_brokers,
             SinkLimits(

@@ -36,9 +36,6 @@ class GatewaySettings(ConnectionSettings):
     drain_timeout_s: float = Field(30.0, alias="DRAIN_TIMEOUT_SECONDS", gt=0)
     requests_in_flight_max: int = Field(2_000, alias="MAX_REQUESTS_IN_FLIGHT", gt=0)
 
-    # Used where a key's row does not say, and never above what the row says.
-    rate_limit_per_s: int = Field(1_000, alias="RATE_LIMIT_RPS", gt=0)
-    rate_limit_burst: int = Field(5_000, alias="RATE_LIMIT_BURST", gt=0)
     # For all keys of a project and for one client's address together; 0: no such limit.
     project_rate_limit_per_s: int = Field(0, alias="PROJECT_RATE_LIMIT_RPS", ge=0)
     project_rate_limit_burst: int = Field(20_000, alias="PROJECT_RATE_LIMIT_BURST", gt=0)
