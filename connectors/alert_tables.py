@@ -13,10 +13,11 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
+from psycopg.errors import CheckViolation, NotNullViolation, ProgramLimitExceeded
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from connectors.errors import RetryableError
+from connectors.errors import RetryableError, UnstorableError
 from connectors.telemetry import get_logger
 from schemas.alert_delivery import NewDelivery
 from schemas.alert_rules import AlertRule, RuleError, read_rule
@@ -27,6 +28,9 @@ RULE_COLUMNS = (
     "id", "project_id", "name", "condition_type", "condition", "channels", "cooldown_mins",
     "is_active", "updated_at", "muted_until", "runbook_url",
 )  # fmt: skip
+
+# What PostgreSQL refuses for a value: out of range, too long to be indexed, against a condition.
+UNSTORABLE = (psycopg.DataError, ProgramLimitExceeded, CheckViolation, NotNullViolation)
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -54,12 +58,16 @@ class AlertDatabase:
         """All of it or nothing.
 
         Raises:
+            UnstorableError: a value is one that the tables cannot hold.
             RetryableError: PostgreSQL does not answer, or another change came in between.
         """
         try:
             connection = self._connection or self._connect()
             with connection.transaction():
                 yield connection
+        except UNSTORABLE as error:
+            # Its text may say the value.
+            raise UnstorableError(f"PostgreSQL cannot hold it: {type(error).__name__}") from error
         except psycopg.Error as error:
             self.close()
             raise RetryableError(f"PostgreSQL: {type(error).__name__}: {error}") from error

@@ -2,6 +2,7 @@
 
 ConnectorError
     RetryableError   the world is away or slow: back off, try again, then crash and resume
+      UnstorableError  it is the value: who can do without it goes on
     FatalError       trying again cannot help: wrong credentials, missing topic, lost offsets
 """
 
@@ -14,6 +15,10 @@ class ConnectorError(Exception):
 
 class RetryableError(ConnectorError):
     """The other side is away or slow; the same call may succeed later."""
+
+
+class UnstorableError(RetryableError):
+    """What was to be written is refused for what it is; without it the rest may be taken."""
 
 
 class FatalError(ConnectorError):

@@ -3,7 +3,8 @@
 In: `AlertBatch`es. Effects, in this order, each repeatable:
 
 1. dead letters of records that cannot be transitions, acknowledged by Kafka;
-2. history, messages to send and what is known of each rule, in one transaction of PostgreSQL;
+2. history, messages to send and what is known of each rule, in one transaction of PostgreSQL; if
+   it cannot hold what one of them says, in one for each, and that one becomes a dead letter;
 3. the position in Kafka.
 
 A process that dies in between takes the batch again: what was taken before changes nothing, because
@@ -19,17 +20,20 @@ from prometheus_client import Counter
 
 from connectors.alert_outbox import AlertOutbox, OutboxStep, Scope
 from connectors.claims import Claims
-from connectors.kafka_log import BlockName, PositionStore, RecordProducer, Span
+from connectors.errors import UnstorableError
+from connectors.kafka_log import BlockName, Part, PositionStore, RecordProducer, Span
+from connectors.telemetry import get_logger
 from flows.core.alert_decisions import NOTHING_KNOWN, scope_of
 from flows.core.alert_outgoing import LATE_AFTER_MS, change_of, end_of_gone
 from flows.core.alert_records import AlertBatch
+from flows.core.poisons import Poison, poison_of
 from flows.dead_letters import dead_letter
 from flows.held_positions import finish_held
 from flows.retries import RetryPolicy, try_effect
 from flows.streams import count_outcome
 from flows.write_figures import DEAD_LETTERS, LAST_COMMIT, WRITING_SINCE
 from schemas.alert_delivery import Change, KnownAlert
-from schemas.reasons import Stage
+from schemas.reasons import RejectReason, Stage
 from schemas.v1.alerts_pb2 import AlertTransition
 
 FLOW = "alert_delivery"
@@ -83,40 +87,71 @@ class AlertWriter:
             RetryableError: the world stayed away for too long, or the flow is stopping.
             FatalError: trying again cannot help.
         """
-        part = (batch.topic, batch.partition)
-        if self._claims.held().get(part) != batch.epoch:
+        part, polled = batch.part, batch.polled
+        if self._claims.held().get(part) != polled.epoch:
             return
         WRITING_SINCE.labels(FLOW).set_to_current_time()
-        letters = [
-            dead_letter(part, poison, Stage.ALERTS, self._clock_ms()) for poison in batch.poisons
-        ]
-        if letters:
-            self._try("dead_letters", lambda: self._dead_letters.produce_all(letters))
-            DEAD_LETTERS.labels(FLOW).inc(len(letters))
-        changes = self._taken(batch.transitions)
-        block = BlockName((Span(*part, batch.first_offset, batch.last_offset),))
-        epochs = {part: batch.epoch}
+        self._set_aside(part, batch.poisons)
+        changes, unstorable = self._taken(batch)
+        self._set_aside(part, unstorable)
+        block = BlockName((Span(*part, polled.offsets[0], polled.offsets[-1]),))
+        epochs = {part: polled.epoch}
         self._try("position", lambda: finish_held(self._positions, self._claims, block, epochs))
-        _count(batch, changes)
+        _count(batch, changes, unstorable)
         LAST_COMMIT.labels(FLOW).set_to_current_time()
         WRITING_SINCE.labels(FLOW).set(0)
         self._purge_now_and_then()
 
-    def _taken(self, transitions: Sequence[AlertTransition]) -> list[Change]:
+    def _set_aside(self, part: Part, poisons: Sequence[Poison]) -> None:
+        now_ms = self._clock_ms()
+        letters = [dead_letter(part, poison, Stage.ALERTS, now_ms) for poison in poisons]
+        if letters:
+            self._try("dead_letters", lambda: self._dead_letters.produce_all(letters))
+            DEAD_LETTERS.labels(FLOW).inc(len(letters))
+
+    def _taken(self, batch: AlertBatch) -> tuple[list[Change], list[Poison]]:
+        """What the transitions change, and those that cannot be stored."""
+        if not batch.transitions:
+            return [], []
         changes: list[Change] = []
+        unstorable: list[Poison] = []
+        try:
+            changes = self._take(batch.transitions)
+        except UnstorableError:
+            # One of them stops all the others, and would for ever.
+            for place, transition in zip(batch.places, batch.transitions, strict=True):
+                try:
+                    changes += self._take([transition])
+                except UnstorableError as error:
+                    get_logger().error("transition_unstorable", detail=str(error))
+                    poison = poison_of(batch.polled, place, RejectReason.POISON, str(error))
+                    unstorable.append(poison)
+        self._on_written()
+        return changes, unstorable
 
-        def take() -> None:
+    def _take(self, transitions: Sequence[AlertTransition]) -> list[Change]:
+        """Write what these change, all of it or nothing.
+
+        Raises:
+            UnstorableError: PostgreSQL cannot hold what one of them says.
+        """
+
+        def take() -> list[Change] | UnstorableError:
             now_ms = self._clock_ms()
-            with self._outbox.step() as step:
-                changes[:] = changes_of(
-                    step, transitions, self._dashboard_url, now_ms, self._late_after_ms
-                )
-                step.write(changes)
+            try:
+                with self._outbox.step() as step:
+                    changes = changes_of(
+                        step, transitions, self._dashboard_url, now_ms, self._late_after_ms
+                    )
+                    step.write(changes)
+            except UnstorableError as error:
+                return error  # Trying again cannot help.
+            return changes
 
-        if transitions:
-            self._try("outbox", take)
-            self._on_written()
-        return changes
+        found = try_effect(FLOW, "outbox", take, self._retry, self._is_stopping)
+        if isinstance(found, UnstorableError):
+            raise found
+        return found
 
     def _purge_now_and_then(self) -> None:
         now_ms = self._clock_ms()
@@ -165,12 +200,12 @@ def changes_of(
     return changes
 
 
-def _count(batch: AlertBatch, changes: Sequence[Change]) -> None:
+def _count(batch: AlertBatch, changes: Sequence[Change], unstorable: Sequence[Poison]) -> None:
     for change in changes:
         DECIDED.labels(change.kind).inc()
         if change.row is not None and change.row.suppressed_by:
             KEPT_BACK.labels(change.row.suppressed_by).inc()
-    for poison in batch.poisons:
+    for poison in (*batch.poisons, *unstorable):
         count_outcome(FLOW, "rejected", poison.reason.value, 1)
     count_outcome(FLOW, "stored", "", len(changes))
-    count_outcome(FLOW, "duplicate", "", len(batch.transitions) - len(changes))
+    count_outcome(FLOW, "duplicate", "", len(batch.transitions) - len(changes) - len(unstorable))

@@ -21,40 +21,39 @@ SPOKEN = frozenset({Kind.FIRED, Kind.STILL_FIRING, Kind.RESOLVED, Kind.HELD, Kin
 
 @dataclass(frozen=True, slots=True)
 class AlertBatch:
-    """Transitions of consecutive records of one partition, read under the holding `epoch`."""
+    """Transitions of consecutive records of one partition, read under the holding `epoch`.
 
-    topic: str
-    partition: int
-    first_offset: int
-    last_offset: int
-    epoch: int
+    `places` are those of the transitions' records among those of `polled`.
+    """
+
+    polled: PolledBatch
+    places: Sequence[int]
     transitions: Sequence[AlertTransition]
     poisons: Sequence[Poison]
+
+    @property
+    def part(self) -> tuple[str, int]:
+        """The topic and the partition."""
+        return self.polled.topic, self.polled.partition
 
 
 def alert_batch(polled: PolledBatch) -> AlertBatch:
     """All transitions of one polled batch, in order; never raises for what a record holds."""
+    places: list[int] = []
     transitions: list[AlertTransition] = []
     poisons: list[Poison] = []
     for place, value in enumerate(polled.values):
         try:
             transition = AlertTransition.FromString(value)
             check(transition)
+            places.append(place)
             transitions.append(transition)
         except DecodeError:
             reason, detail = RejectReason.UNDECODABLE, "not the message of this topic"
             poisons.append(poison_of(polled, place, reason, detail))
         except ValueError as error:
             poisons.append(poison_of(polled, place, RejectReason.POISON, str(error)))
-    return AlertBatch(
-        polled.topic,
-        polled.partition,
-        polled.offsets[0],
-        polled.offsets[-1],
-        polled.epoch,
-        transitions,
-        poisons,
-    )
+    return AlertBatch(polled, places, transitions, poisons)
 
 
 def check(transition: AlertTransition) -> None:

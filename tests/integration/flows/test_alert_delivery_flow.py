@@ -25,10 +25,11 @@ from connectors.memory_kafka import (
 )
 from flows.alert_delivery import build_flow
 from flows.alert_writer import AlertWriter
-from flows.core.alert_records import AlertBatch
+from flows.core.alert_records import alert_batch
 from flows.each_sink import EachSink
 from flows.results import CommittedStarts
 from flows.retries import RetryPolicy
+from schemas.log import Fetched, PolledBatch
 from schemas.reasons import RejectReason, Stage
 from schemas.topics import ALERTS, EVENTS_REJECTED
 from schemas.v1.alerts_pb2 import AlertTransition
@@ -152,6 +153,35 @@ def test_bad_records_are_dead_letters(database: str) -> None:
     assert world.count("alert_history") == 1
 
 
+def test_what_the_tables_cannot_hold_is_a_dead_letter(database: str) -> None:
+    """A record that fails alone, however often it is tried, stops none of the others."""
+    world = World(database)
+    odd = [world.transition("fired", number) for number in range(5)]
+    odd[1].value = odd[3].value = 77.0
+    for transition in odd:
+        world.append(transition.SerializeToString())
+    told = "ALTER TABLE alert_history {} CONSTRAINT told_so"
+    with psycopg.connect(database, autocommit=True) as connection:
+        only = "CHECK (metric_value IS DISTINCT FROM 77) NOT VALID"
+        connection.execute(f"{told.format('ADD')} {only}".encode())
+        try:
+            world.run()
+        finally:
+            connection.execute(told.format("DROP").encode())
+    letters = [RejectedRecord.FromString(v) for v in world.log.values(EVENTS_REJECTED.name)]
+    assert [(letter.stage, letter.reason) for letter in letters] == [
+        (Stage.ALERTS, RejectReason.POISON)
+    ] * 2
+    assert [letter.origin_offset for letter in letters] == [1, 3]
+    assert [letter.payload for letter in letters] == [
+        odd[1].SerializeToString(),
+        odd[3].SerializeToString(),
+    ]
+    assert letters[0].detail == "PostgreSQL cannot hold it: CheckViolation"
+    assert world.effects[-1] == "position 4"
+    assert world.count("alert_history") == world.count("alert_deliveries") == 3
+
+
 def test_a_position_that_is_refused_repeats_nothing(database: str) -> None:
     """The process dies after PostgreSQL and before Kafka, again and again: each message once."""
     world = World(database)
@@ -173,8 +203,8 @@ def test_a_partition_that_is_gone_is_not_written(database: str) -> None:
     writer = AlertWriter(
         AlertOutbox(database), world.positions, MemoryRecordProducer(world.log), claims, ""
     )
-    batch = AlertBatch(ALERTS.name, 0, 0, 0, 99, [world.transition("fired", 1)], [])
-    writer.write(batch)
+    record = Fetched(0, world.transition("fired", 1).SerializeToString(), b"", NOW_MS, 1)
+    writer.write(alert_batch(PolledBatch.of(ALERTS.name, 0, [record], epoch=99)))
     assert world.effects == []
     assert world.count("alert_history") == 0
 

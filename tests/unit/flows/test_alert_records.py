@@ -26,7 +26,7 @@ def test_good_records_are_transitions_in_order() -> None:
     made = [make_transition("fired", TEN), make_transition("held", TEN + 1, value=None)]
     batch = alert_batch(polled(*(one.SerializeToString() for one in made)))
     assert list(batch.transitions) == made
-    assert (batch.first_offset, batch.last_offset, batch.epoch) == (10, 11, 3)
+    assert [batch.polled.offsets[place] for place in batch.places] == [10, 11]
     assert batch.poisons == []
 
 
@@ -52,7 +52,7 @@ def test_bad_records_are_told_and_their_neighbours_go_on(changes: dict[str, Any]
         else:
             setattr(bad, name, value)
     batch = alert_batch(polled(bad.SerializeToString(), good.SerializeToString()))
-    assert list(batch.transitions) == [good]
+    assert (list(batch.transitions), list(batch.places)) == ([good], [1])
     (poison,) = batch.poisons
     assert (poison.offset, poison.reason) == (10, RejectReason.POISON)
 
