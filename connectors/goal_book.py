@@ -94,25 +94,29 @@ class ProjectTable:
     ) -> DatabaseRow | None:
         """Change some columns of one; None if the project has none of this id.
 
-        Nothing is changed if `check` raises: it is given the row as it would be, with what others
-        changed meanwhile.
+        Nothing is changed if `check` raises: it is given the row as it will be, which nobody else
+        changes meanwhile.
 
         Raises:
             NameTakenError: the project has one of this name.
         """
         sets = ", ".join(f"{name} = %({name})s" for name in values) or "name = name"
+        of_project = "WHERE project_id = %(project)s AND id = %(row_id)s"
+        where = {"project": project_id, "row_id": row_id}
         try:
             async with self._database.transaction() as transaction:
-                row = await transaction.row(
-                    f"UPDATE {self._table} SET {sets} "
-                    f"WHERE project_id = %(project)s AND id = %(row_id)s RETURNING {self._shown}",
-                    **_written(values),
-                    project=project_id,
-                    row_id=row_id,
+                before = await transaction.row(
+                    f"SELECT {self._shown} FROM {self._table} {of_project} FOR NO KEY UPDATE",
+                    **where,
                 )
-                if row is not None:
-                    check(row)
-                return row
+                if before is None:
+                    return None
+                check({**before, **values})
+                return await transaction.row(
+                    f"UPDATE {self._table} SET {sets} {of_project} RETURNING {self._shown}",
+                    **_written(values),
+                    **where,
+                )
         except UniqueViolation:
             raise NameTakenError from None
 

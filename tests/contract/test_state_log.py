@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+import stamina
 from confluent_kafka import Consumer, TopicPartition
 
 from connectors.errors import RetryableError
+from connectors.kafka import KafkaPositionStore
 from connectors.kafka_log import OutRecord
 from connectors.kafka_state import KafkaStateLog
 from connectors.memory_state import MemoryStateLog, MemoryStates
@@ -50,6 +52,11 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         made.append(KafkaStateLog(brokers, group, EVENTS_RAW.name, "an id", BEHAVIOUR_STATE.name))
         return made[-1]
 
+    # A group that is new has a coordinator only when it has been asked for.
+    known = KafkaPositionStore(brokers, group)
+    for attempt in stamina.retry_context(on=RetryableError, timeout=30.0):
+        with attempt:
+            known.load([(EVENTS_RAW.name, 0)])
     yield World(writer, lambda run: read_committed(brokers, run), {})
     for one in made:
         one.close()

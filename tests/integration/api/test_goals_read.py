@@ -196,6 +196,9 @@ async def test_what_is_wrong_is_told(world: World) -> None:
     change = {"track_method": "page_url"}
     reply = await world.call("PATCH", f"{goals}/{saved['id']}", owner, json=change)
     assert list(reply.document["error"]["details"]) == ["match_pattern"]
+    change = {"name": "a", "track_method": "page_url", "match_pattern": "thanks"}
+    reply = await world.call("PUT", f"{goals}/{saved['id']}", owner, json=change)
+    assert (reply.status, list(reply.document["error"]["details"])) == (400, ["match_pattern"])
     for number in range(GOALS_MAX - 2):
         body = {**goal, "name": f"n{number}"}
         assert (await world.call("POST", goals, owner, json=body)).status == 201
