@@ -52,6 +52,7 @@ from flows.core.alerts.partition import (
     SignalRecord,
 )
 from flows.core.alerts.signal_makers import BODY_KINDS
+from flows.core.alerts.source_clocks import USUAL_SOURCES, SourceNames, source_name
 from flows.core.alerts.transitions import Transition, transition_message
 from flows.core.session_batches import BatchReader
 from flows.each_sink import EachSink
@@ -97,8 +98,14 @@ RunPartition = PartitionRuns[SignalRecord, Transition]
 class AlertPartitions:
     """The signals partitions that this process evaluates, by number."""
 
-    def __init__(self, delay_ms: int = DELAY_MS, lag_ms_max: int = LAG_MS_MAX) -> None:
+    def __init__(
+        self,
+        delay_ms: int = DELAY_MS,
+        lag_ms_max: int = LAG_MS_MAX,
+        sources: SourceNames = USUAL_SOURCES,
+    ) -> None:
         self._delay_ms = delay_ms
+        self._sources = sources
         self._lag_ms_max = lag_ms_max
         self._held: dict[int, AlertPartition] = {}
         for name in (EVENTS, RESULTS):
@@ -110,7 +117,12 @@ class AlertPartitions:
 
     def begin(self, number: int, kept: Kept) -> AlertPartition:
         """A partition that comes to this process, from what is stored of it."""
-        found = AlertPartition(kept, delay_ms=self._delay_ms, lag_ms_max=self._lag_ms_max)
+        found = AlertPartition(
+            kept,
+            delay_ms=self._delay_ms,
+            lag_ms_max=self._lag_ms_max,
+            sources=self._sources,
+        )
         self._held[number] = found
         return found
 
@@ -228,6 +240,9 @@ def build(
     def held(topics: Sequence[str]) -> list[Part]:
         return [part for part in claims.held() if part[0] in topics]
 
+    def sources(of: Sequence[str]) -> list[str]:
+        return [source_name(name, n) for name, n in parts if name in of]
+
     # Where signals are read on is half a minute behind on purpose: it would look like lag.
     lag = LagMonitor(brokers, group, lambda: held(names[:3]))
     health.watch_lag(lag)
@@ -250,7 +265,10 @@ def build(
     )
     retry = RetryPolicy(settings.retry_seconds_max)
     partitions = AlertPartitions(
-        int(settings.alert_delay_seconds * 1000), int(settings.alert_lag_seconds_max * 1000)
+        int(settings.alert_delay_seconds * 1000),
+        int(settings.alert_lag_seconds_max * 1000),
+        # Those that there are: somebody may have added some.
+        SourceNames(sources([EVENTS_RAW.name]), sources([INSIGHTS.name, SESSIONS.name])),
     )
     runs: RunPartition = PartitionRuns(
         FLOW,

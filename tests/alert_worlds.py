@@ -12,7 +12,7 @@ from typing import Any
 from flows.core.alerts.metrics import Kind
 from flows.core.alerts.partition import AlertPartition, SignalRecord
 from flows.core.alerts.signals import Control, Dims, Report, SignalBatch, encode_record
-from flows.core.alerts.source_clocks import RAW_SOURCES, RESULT_SOURCES
+from flows.core.alerts.source_clocks import RESULT_SOURCES, USUAL_SOURCES, SourceNames
 from flows.core.alerts.transitions import Transition
 from schemas.alert_rules import AlertRule, read_rule
 from schemas.kept_states import Kept
@@ -57,13 +57,18 @@ class World:
     """
 
     def __init__(
-        self, *rules: AlertRule, in_force_s: float = -100_000, project_id: str = PROJECT
+        self,
+        *rules: AlertRule,
+        in_force_s: float = -100_000,
+        project_id: str = PROJECT,
+        sources: SourceNames = USUAL_SOURCES,
     ) -> None:
         self.project_id = project_id
         self.records: list[bytes] = []
         self.kept: dict[str, bytes] = {}
-        self.offsets = dict.fromkeys((*RAW_SOURCES, *RESULT_SOURCES), 0)
-        self.partition = AlertPartition(Kept())
+        self.offsets = dict.fromkeys((*sources.raw, *sources.results), 0)
+        self.sources = sources
+        self.partition = AlertPartition(Kept(), sources=sources)
         self.told: list[Transition] = []
         self._ids = 0
         self.wall_s = 0.0
@@ -117,7 +122,7 @@ class World:
             first,
             first + len(placed),
             at(clock_s),
-            at(clock_s) if source in RAW_SOURCES else 0,
+            at(clock_s) if source in self.sources.raw else 0,
             at(clock_s if wall_s is None else wall_s),
             False,
             tuple(placed),
@@ -133,7 +138,7 @@ class World:
 
     def raw(self, batches: Iterable[SignalBatch], clock_s: float, source: int = 0) -> None:
         """Events that arrived in a raw partition."""
-        self.put(self.report(RAW_SOURCES[source], batches, clock_s, self.wall_s))
+        self.put(self.report(self.sources.raw[source], batches, clock_s, self.wall_s))
 
     def results(self, batches: Iterable[SignalBatch], clock_s: float) -> None:
         """Insights, or revisions of sessions."""
@@ -141,7 +146,7 @@ class World:
 
     def pass_to(self, seconds: float, wall_s: float | None = None) -> None:
         """All sources are read up to then; the wall clock is there, too, unless told otherwise."""
-        for source in (*RESULT_SOURCES, *RAW_SOURCES):
+        for source in (*RESULT_SOURCES, *self.sources.raw):
             self.put(self.report(source, (), seconds, self.wall_s))
         self.wall_s = seconds if wall_s is None else wall_s
         self.put(self.report(RESULT_SOURCES[0], (), seconds, self.wall_s))
@@ -167,7 +172,7 @@ class World:
         """Lose all that is not stored, and read on from where it says."""
         if not hasattr(self, "progress"):
             return
-        self.partition = AlertPartition(Kept(self.progress, dict(self.kept)))
+        self.partition = AlertPartition(Kept(self.progress, dict(self.kept)), sources=self.sources)
         for offset in range(self.progress.next_offset, len(self.records)):
             self.partition.take([SignalRecord(offset, self.records[offset])], offset + 1)
 

@@ -25,7 +25,7 @@ from flows.core.alerts.books import StoredAlive, StoredSlice
 from flows.core.alerts.engine import Engine, StoredRule
 from flows.core.alerts.metrics import METRIC_BY_NAME
 from flows.core.alerts.signals import Control, Report, decode_record
-from flows.core.alerts.source_clocks import RAW_SOURCES, Source, SourceClocks
+from flows.core.alerts.source_clocks import USUAL_SOURCES, Source, SourceClocks, SourceNames
 from flows.core.alerts.state_parts import StateParts
 from flows.core.alerts.transitions import Transition, held_id
 from flows.core.live_partition import Step
@@ -39,7 +39,6 @@ LAG_MS_MAX = 60_000
 AHEAD_MS_MAX = 3_600_000
 # Kept back while held; the oldest are dropped beyond it, and counted.
 WAITING_MAX = 10_000
-_RAW = frozenset(RAW_SOURCES)
 
 
 class SignalRecord(NamedTuple):
@@ -81,13 +80,19 @@ class AlertPartition:
     DROP_REASONS = ("late", "groups", "waiting", "holes")
 
     def __init__(
-        self, kept: Kept, *, delay_ms: int = DELAY_MS, lag_ms_max: int = LAG_MS_MAX
+        self,
+        kept: Kept,
+        *,
+        delay_ms: int = DELAY_MS,
+        lag_ms_max: int = LAG_MS_MAX,
+        sources: SourceNames = USUAL_SOURCES,
     ) -> None:
         self._lag_ms_max = lag_ms_max
+        self._names, self._raw = sources, frozenset(sources.raw)
         self._engines = {EVENTS: Engine(delay_ms), RESULTS: Engine(delay_ms)}
         self._held = {name: _Held(0, {}, []) for name in self._engines}
         self._progress = kept.progress
-        self._clocks = SourceClocks()
+        self._clocks = SourceClocks(names=sources)
         self._clock_ms = {EVENTS: 0, RESULTS: 0}
         self._wall_ms = 0
         self._began_ms = 0  # By the wall clock, when it was first heard of sources in this life.
@@ -184,7 +189,7 @@ class AlertPartition:
         counts, clock_ms, batches = self._clocks.take(report)
         if not counts:
             return
-        is_raw = report.source in _RAW
+        is_raw = report.source in self._raw
         due: set[int] = set()
         latest_ms = max(report.wall_ms, self._clocks.newest_ms()) + AHEAD_MS_MAX
         for batch in batches:
@@ -377,7 +382,7 @@ class AlertPartition:
         decode = msgspec.msgpack.decode
         for _, value in decoded.get("place", ()):
             place = decode(value, type=StoredPlace)
-            self._clocks = SourceClocks(place.sources)
+            self._clocks = SourceClocks(place.sources, self._names)
             self._wall_ms, self._done_offset = place.wall_ms, place.done_offset
         rules = [(rest[0], decode(v, type=StoredRule)) for rest, v in decoded.get("rule", ())]
         days = [

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,6 +45,16 @@ RESULT_SOURCES = tuple(
 )
 
 
+class SourceNames(NamedTuple):
+    """The source partitions that there are: of raw events, and of results."""
+
+    raw: Sequence[str] = RAW_SOURCES
+    results: Sequence[str] = RESULT_SOURCES
+
+
+USUAL_SOURCES = SourceNames()
+
+
 def _copy(found: Source) -> Source:
     return Source(found.next_offset, found.clock_ms, found.results_ms, found.topic_id)
 
@@ -54,12 +65,9 @@ class SourceClocks:
     def __init__(
         self,
         sources: Mapping[str, Source] | None = None,
-        *,
-        raw: Sequence[str] = RAW_SOURCES,
-        results: Sequence[str] = RESULT_SOURCES,
+        names: SourceNames = USUAL_SOURCES,
     ) -> None:
-        self._raw = raw
-        self._result_sources = results
+        self._raw, self._result_sources = names
         self._sources = {name: _copy(found) for name, found in (sources or {}).items()}
         self._marks: dict[str, deque[tuple[int, int]]] = {}  # (wall clock, results_ms)
         self.holes = 0

@@ -15,10 +15,10 @@ from flows.core.alerts import books, partition
 from flows.core.alerts.metrics import Kind
 from flows.core.alerts.rule_runs import GROUPS_EVALUATED_MAX
 from flows.core.alerts.signals import Control, Report, SignalBatch
-from flows.core.alerts.source_clocks import RAW_SOURCES, RESULT_SOURCES
+from flows.core.alerts.source_clocks import RAW_SOURCES, RESULT_SOURCES, SourceNames, source_name
 from flows.core.alerts.transitions import Transition
 from schemas.alert_rules import AlertRule
-from schemas.topics import ALERT_STATE
+from schemas.topics import ALERT_STATE, EVENTS_RAW
 from tests.alert_worlds import PROJECT, World, at, clock, rule, session
 
 END_S = 400
@@ -271,6 +271,21 @@ def test_results_count_where_behaviour_was_when_they_could_be_read() -> None:
     for source in RESULT_SOURCES[1:]:
         world.put(world.report(source, (), 105, 0))
     assert world.kinds() == [("fired", 80)]
+
+
+def test_partitions_that_were_added_count_and_are_waited_for() -> None:
+    """Of a raw topic with one more than it was made with: its events, and its clock."""
+    sources = SourceNames((*RAW_SOURCES, source_name(EVENTS_RAW.name, len(RAW_SOURCES))))
+    world = World(rule({"metric": "pageviews", "threshold": 2, "window": "1m"}), sources=sources)
+    world.evaluate(0)
+    for source in (*RESULT_SOURCES, *RAW_SOURCES):
+        world.put(world.report(source, (), 100, 0))
+    assert world.told == []
+    world.raw(views(world, 10, 70), 80, len(RAW_SOURCES))
+    assert [kind for kind, _ in world.kinds()] == ["fired"]
+    world.restart()
+    world.evaluate(200)
+    assert [kind for kind, _ in world.kinds()] == ["fired", "resolved"]
 
 
 def test_who_is_not_the_reader_any_more_is_ignored() -> None:
