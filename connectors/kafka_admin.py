@@ -5,7 +5,7 @@ Automatic creation stays off in the cluster: a misspelt name must fail, not beco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,7 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from connectors.errors import FatalError, RetryableError
-from schemas.topics import TOPICS, Topic
+from schemas.topics import BEHAVIOUR_STATE, EVENTS_RAW, TOPICS, Topic
 
 AnswerT = TypeVar("AnswerT")
 
@@ -136,12 +136,26 @@ def read_topics(
     return found
 
 
+def partition_faults(counts: Mapping[str, int]) -> list[str]:
+    """One sentence per topic that has too few partitions; some may have been added to any.
+
+    States of sessions are in the partition of the number of their events' one.
+    """
+    raw = max(EVENTS_RAW.partitions, counts.get(EVENTS_RAW.name, 0))
+    least = {topic.name: topic.partitions for topic in TOPICS} | {BEHAVIOUR_STATE.name: raw}
+    return [
+        f"{name} has {count} partitions instead of {least[name]}"
+        for name, count in counts.items()
+        if count < least[name]
+    ]
+
+
 def check_topics(
     brokers: str, timeout_s: float = 10.0, *, replication: int = 1, min_insync_replicas: int = 1
 ) -> list[str]:
     """Compare the cluster's topics with the registry; return one sentence per difference.
 
-    More copies than asked for, or room for larger records, are no difference.
+    More partitions or copies than asked for, or room for larger records, are no difference.
 
     Raises:
         RetryableError: no broker answers.
@@ -155,16 +169,14 @@ def check_topics(
         found = {resource.name: _answer(future, timeout_s) for resource, future in configs.items()}
     except KafkaException as error:
         raise RetryableError(f"no Kafka broker answers: {error}") from error
-    faults = []
+    faults = partition_faults(
+        {topic.name: len(existing[topic.name].partitions) for topic in wanted}
+    )
     for topic in TOPICS:
         if topic.name not in existing:
             faults.append(f"topic {topic.name} does not exist")
             continue
         partitions = existing[topic.name].partitions
-        if len(partitions) != topic.partitions:
-            faults.append(
-                f"{topic.name} has {len(partitions)} partitions instead of {topic.partitions}"
-            )
         copies = min((len(one.replicas) for one in partitions.values()), default=0)
         if copies < replication:
             faults.append(f"{topic.name} has {copies} copies instead of {replication}")

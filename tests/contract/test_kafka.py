@@ -25,7 +25,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from connectors.errors import FatalError, RetryableError
 from connectors.kafka import KafkaPositionStore, KafkaSource, KafkaSpanReader
-from connectors.kafka_admin import LiveTopic, check_topics, ensure_topics, read_topics
+from connectors.kafka_admin import (
+    LiveTopic,
+    check_topics,
+    ensure_topics,
+    partition_faults,
+    read_topics,
+)
 from connectors.kafka_log import (
     EARLIEST,
     Begun,
@@ -49,7 +55,7 @@ from connectors.memory_kafka import (
     all_parts,
 )
 from schemas.log import PolledBatch
-from schemas.topics import EVENTS_ERRORS, INSIGHTS, TOPICS
+from schemas.topics import BEHAVIOUR_STATE, EVENTS_ERRORS, EVENTS_RAW, INSIGHTS, TOPICS
 
 TOPIC = INSIGHTS
 PARTS = all_parts([TOPIC])
@@ -333,6 +339,19 @@ def test_topics_are_as_the_registry_says(running_stack: Any) -> None:
     assert ensure_topics(running_stack.kafka_brokers) == []
     assert check_topics(running_stack.kafka_brokers) == []
     assert len(TOPICS) == 10
+
+
+def test_partitions_may_be_added_but_not_to_events_alone() -> None:
+    """What the operations page tells people to do is no fault; forgetting half of it is one."""
+    counts = {topic.name: topic.partitions for topic in TOPICS}
+    assert partition_faults(counts) == []
+    assert partition_faults({**counts, EVENTS_RAW.name: 13}) == [
+        f"{BEHAVIOUR_STATE.name} has 12 partitions instead of 13"
+    ]
+    assert partition_faults({**counts, EVENTS_RAW.name: 13, BEHAVIOUR_STATE.name: 13}) == []
+    assert partition_faults({**counts, INSIGHTS.name: 2}) == [
+        f"{INSIGHTS.name} has 2 partitions instead of 3"
+    ]
 
 
 @pytest.mark.integration
