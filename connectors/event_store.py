@@ -50,6 +50,10 @@ SessionKey = tuple[str, str]
 Place = tuple[str, int, int, int]  # Topic, partition, offset, index within the record.
 
 
+# Names what was stored from a topic that was deleted and made anew since.
+LOST = "lost."
+
+
 class EventStore(Protocol):
     """What the storage flow writes to and asks."""
 
@@ -130,6 +134,7 @@ class ClickHouseEventStore:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._renewed: str | None = None
 
     def stored_event_ids(
         self, sessions: Iterable[SessionKey], since: date, before: BlockName, ids_max: int
@@ -237,7 +242,7 @@ class ClickHouseEventStore:
 
     def insert_events(self, rows: pa.Table, token: str) -> None:
         """See `EventStore.insert_events`."""
-        insert_arrow(self._client, "events", rows, token)
+        insert_arrow(self._client, "events", rows, self._token(token))
 
     def insert_ledger(self, entries: Sequence[LedgerEntry], token: str) -> None:
         """See `EventStore.insert_ledger`."""
@@ -257,7 +262,18 @@ class ClickHouseEventStore:
                 "block_last": pa.array([e.span.last_offset for e in entries], pa.uint64()),
             }
         )
-        insert_arrow(self._client, "ledger_entries", rows, token)
+        insert_arrow(self._client, "ledger_entries", rows, self._token(token))
+
+    def _token(self, token: str) -> str:
+        """The token, of the topics as they are: blocks of lost ones had the same offsets.
+
+        ClickHouse does not forget tokens for good: it reads them from its disk when it starts. So
+        those of renewed topics are other ones. Nobody adopts topics while a process writes.
+        """
+        if self._renewed is None:
+            found = query_rows(self._client, load_query("renewed_topics"))
+            self._renewed = " ".join(str(topic_id) for (topic_id,) in found)
+        return f"{token} of {self._renewed}" if self._renewed else token
 
     def topic_ids(self, names: Iterable[str]) -> Mapping[str, str]:
         """See `EventStore.topic_ids`."""

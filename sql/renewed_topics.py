@@ -1,8 +1,8 @@
 """Going on with topics that were deleted and made anew: their offsets begin at 0 again.
 
 In: the ids that the topics have now. Out: a store that takes the new records for new ones: the old
-rows name a lost topic, positions and tokens of the old one are gone. To be run with storage
-stopped. Repeating it is safe; the ids are noted last.
+rows name a lost topic, positions of the old one are gone, and tokens are of the new one. To be run
+with storage stopped. Repeating it is safe; the ids are noted last.
 """
 
 from __future__ import annotations
@@ -13,14 +13,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.clickhouse import sorted_error
-from connectors.event_store import ClickHouseEventStore
-
-_WINDOWS = """
-SELECT name, extract(engine_full, '(\\w*deduplication_window) = \\d+'),
-    extract(engine_full, 'deduplication_window = (\\d+)')
-FROM system.tables
-WHERE database = currentDatabase() AND match(engine_full, 'deduplication_window = \\d+')
-"""
+from connectors.event_store import LOST, ClickHouseEventStore
 
 
 def adopt_topics(client: Client, ids: Mapping[str, str]) -> list[str]:
@@ -38,7 +31,7 @@ def adopt_topics(client: Client, ids: Mapping[str, str]) -> list[str]:
     where = {"topics": renewed}
     try:
         client.command(
-            "ALTER TABLE events UPDATE source_topic = concat('lost.', source_topic) "
+            f"ALTER TABLE events UPDATE source_topic = concat('{LOST}', source_topic) "
             "WHERE source_topic IN {topics:Array(String)} SETTINGS mutations_sync = 1",
             parameters=where,
         )
@@ -47,10 +40,9 @@ def adopt_topics(client: Client, ids: Mapping[str, str]) -> list[str]:
             "SETTINGS mutations_sync = 1",
             parameters=where,
         )
-        for table, setting, window in client.query(_WINDOWS).result_rows:
-            for tokens in (0, int(window)):  # With room for none it forgets all.
-                client.command(f"ALTER TABLE `{table}` MODIFY SETTING {setting} = {tokens}")
     except ClickHouseError as error:
         raise sorted_error(error) from error
+    # Under these, blocks get tokens that none of the lost topics had.
+    store.note_topic_ids({f"{LOST}{name}": ids[name] for name in renewed})
     store.note_topic_ids({name: ids[name] for name in renewed})
     return renewed
