@@ -111,8 +111,9 @@ def build(
     health.watch_lag(lag)
     lag.start()
     store = ClickHouseEventStore(connect(settings.clickhouse_url))
-    check_same_topics(store, {name: topic.topic_id for name, topic in found.items()})
     positions = TrackedPositions(KafkaPositionStore(brokers, group), lag)
+    ids = {name: topic.topic_id for name, topic in found.items()}
+    check_same_topics(store, ids, positions, parts)
     gate = PostgresWriteGate(settings.database_url, group)
     writer = BlockWriter(
         store,
