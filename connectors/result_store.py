@@ -7,6 +7,7 @@ rows may come again.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import pyarrow as pa
@@ -31,15 +32,20 @@ class ResultStore(Protocol):
 
 
 class ClickHouseResultStore:
-    """Rows in ClickHouse."""
+    """Rows in ClickHouse.
 
-    def __init__(self, client: Client) -> None:
+    Tokens are made of offsets, which mean other records once a topic was deleted and made anew: so
+    those of the topics of `topic_ids` are their own.
+    """
+
+    def __init__(self, client: Client, topic_ids: Collection[str] = ()) -> None:
         self._client = client
+        self._of = "".join(f" of {topic_id}" for topic_id in topic_ids)
 
     def insert_sessions(self, rows: pa.Table, token: str) -> None:
         """See `ResultStore.insert_sessions`."""
-        insert_arrow(self._client, "sessions", rows, token)
+        insert_arrow(self._client, "sessions", rows, token + self._of)
 
     def insert_insights(self, rows: pa.Table, token: str) -> None:
         """See `ResultStore.insert_insights`."""
-        insert_arrow(self._client, "insights", rows, token)
+        insert_arrow(self._client, "insights", rows, token + self._of)

@@ -133,7 +133,9 @@ def build(
     positions = TrackedPositions(KafkaPositionStore(brokers, group), lag)
     gate = PostgresWriteGate(settings.database_url, group)
     writer = ResultWriter(
-        ClickHouseResultStore(connect(settings.clickhouse_url)),
+        ClickHouseResultStore(
+            connect(settings.clickhouse_url), [topic.topic_id for topic in found.values()]
+        ),
         positions,
         KafkaRecordProducer(brokers),
         claims,

@@ -17,7 +17,7 @@ from flows.core.session_row import SessionRow
 from sql.migrate import migrate_up
 from tests.factories import PROJECT, make_uuid
 from tests.flow.result_records import a_row, an_insight
-from tests.stack import fresh_databases
+from tests.stack import RunningStack, fresh_databases
 
 CHANCE = random.Random(8)
 SESSION, OTHER = make_uuid(CHANCE), make_uuid(CHANCE)
@@ -73,6 +73,22 @@ def test_the_highest_revision_stays_in_any_order(world: World) -> None:
     for token in ("a", "c"):
         world.put(a_row(PROJECT, SESSION, 2), a_row(PROJECT, SESSION, 1), token=token)
     assert world.revisions() == {SESSION: 3, OTHER: 1}
+
+
+@pytest.mark.integration
+def test_a_block_of_a_renewed_topic_is_not_a_repetition(running_stack: RunningStack) -> None:
+    """It may have the offsets of one that was stored, but other records."""
+    with fresh_databases(running_stack) as databases:
+        migrate_up(databases.database_url, databases.clickhouse_url)
+        client = connect(databases.clickhouse_url)
+        for topic_id, session in (("old", SESSION), ("new", OTHER)):
+            store = ClickHouseResultStore(client, [topic_id])
+            for _ in range(2):
+                store.insert_sessions(session_table([a_row(PROJECT, session, 1)]), "0-0")
+                store.insert_insights(insight_table([an_insight(PROJECT, session, SESSION)]), "0-0")
+        for table in ("sessions", "insights"):
+            assert client.query(f"SELECT count() FROM {table}").result_rows == [(2,)]
+        client.close()
 
 
 def test_an_insight_is_one_row(world: World) -> None:
