@@ -5,6 +5,7 @@ One file is one transaction together with its row in `schema_migrations`: it is 
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Self
 
@@ -24,6 +25,9 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at  timestamptz NOT NULL DEFAULT now()
 )
 """
+# ARRAY[('a'::character varying)::text, ...], as it is restored from a dump.
+_CAST_TEXT = re.compile(r"\(('(?:[^']|'')*'::character varying)\)::text")
+_CAST_LIST = re.compile(rf"ARRAY\[({_CAST_TEXT.pattern}(?:, {_CAST_TEXT.pattern})*)\]")
 
 
 class PostgresSchema:
@@ -171,5 +175,12 @@ class PostgresSchema:
 
 
 def _plain(definition: str) -> str:
-    """A definition without the schema's name, which PostgreSQL adds to some of them."""
-    return definition.replace("public.", "").strip()
+    """A definition without what differs between two databases of the same schema.
+
+    That is the schema's name, which PostgreSQL adds to some of them, and lists of texts, whose cast
+    is written into each element once it has read its own dump.
+    """
+    text = _CAST_LIST.sub(
+        lambda found: "(ARRAY[" + _CAST_TEXT.sub(r"\1", found[1]) + "])::text[]", definition
+    )
+    return text.replace("public.", "").strip()
