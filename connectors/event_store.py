@@ -271,7 +271,7 @@ class ClickHouseEventStore:
         those of renewed topics are other ones. Nobody adopts topics while a process writes.
         """
         if self._renewed is None:
-            found = query_rows(self._client, load_query("renewed_topics"))
+            found = query_rows(self._client, load_query("renewed_topics"), {"lost": LOST})
             self._renewed = " ".join(str(topic_id) for (topic_id,) in found)
         return f"{token} of {self._renewed}" if self._renewed else token
 
