@@ -11,7 +11,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,15 +127,35 @@ class OneMachine:
         try:
             project = self._prepare(urls)
             ports = self._choose_ports()
-            self._supervisor = Supervisor(self._specs(urls, ports), on_event=self._report)
-            if self._is_stop_requested:
-                self._supervisor.request_stop()
-            self._supervisor.start()
-            write_private(self._data / ENVIRONMENT_FILE, json.dumps(urls, indent=1) + "\n")
+            self._start_processes(self._specs(urls, ports), urls)
             return self._addresses(urls, ports, project)
         except BaseException:
             self.stop()
             raise
+
+    def start_servers(self) -> dict[str, str]:
+        """Start the servers and nothing that uses them; returns their addresses by variable.
+
+        For what keeps the rest from starting, and for what is done while nobody writes.
+
+        Raises:
+            LockedError: another process has the data folder.
+            StartError: a server did not get ready; all are stopped again.
+        """
+        urls = self._stack.start(lambda name, text, _seconds: self._report(name, text))
+        try:
+            self._start_processes([], urls)
+        except BaseException:
+            self.stop()
+            raise
+        return urls
+
+    def _start_processes(self, specs: Sequence[ProcessSpec], urls: Mapping[str, str]) -> None:
+        self._supervisor = Supervisor(specs, on_event=self._report)
+        if self._is_stop_requested:
+            self._supervisor.request_stop()
+        self._supervisor.start()
+        write_private(self._data / ENVIRONMENT_FILE, json.dumps(urls, indent=1) + "\n")
 
     def run(self) -> int:
         """Keep everything running until a stop is requested; stop it; return the exit code."""

@@ -15,7 +15,7 @@ import typer
 
 from cli.folders import DEFAULT_DATA
 from cli.options import Json
-from cli.output import PEOPLE, RESULT, fail, print_json, told_plainly
+from cli.output import PEOPLE, RESULT, fail, print_json, print_result, told_plainly
 from standalone.locks import LockedError
 from standalone.process import StartError
 
@@ -28,13 +28,25 @@ DataFolder = Annotated[
 AnyPorts = Annotated[
     bool, typer.Option("--any-ports", help="Take free ports instead of the usual ones.")
 ]
+ServersOnly = Annotated[
+    bool,
+    typer.Option(
+        "--servers-only",
+        help="Start Kafka, ClickHouse, PostgreSQL and Valkey alone, for backups and repairs.",
+    ),
+]
 
 
 class StopRequestedError(BaseException):
     """SIGTERM or Ctrl-C while starting; not an Exception, so that nobody handles it by chance."""
 
 
-def up(data: DataFolder = DEFAULT_DATA, any_ports: AnyPorts = False, as_json: Json = False) -> None:
+def up(
+    data: DataFolder = DEFAULT_DATA,
+    any_ports: AnyPorts = False,
+    servers_only: ServersOnly = False,
+    as_json: Json = False,
+) -> None:
     """Run everything on this machine until Ctrl-C: servers, gateway, storage flow and API.
 
     Nothing has to be installed or configured before. The first start fetches Kafka once; later
@@ -44,11 +56,19 @@ def up(data: DataFolder = DEFAULT_DATA, any_ports: AnyPorts = False, as_json: Js
 
     machine = OneMachine(data, any_ports=any_ports, report=progress_report())
     with stopping(machine):
-        addresses = machine.start()
-        if as_json:
-            print_json(asdict(addresses))
+        if servers_only:
+            urls = machine.start_servers()
+            text = "\n".join(f"{name}={url}" for name, url in urls.items())
+            print_result(
+                urls, as_json, f"\n[bold]The servers are running, nothing else is[/]\n{text}"
+            )
         else:
-            print_addresses(addresses)
+            addresses = machine.start()
+            if as_json:
+                print_json(asdict(addresses))
+            else:
+                print_addresses(addresses)
+        if not as_json:
             PEOPLE.print("Press Ctrl-C to stop.")
         code = machine.run()
     raise typer.Exit(code)

@@ -64,13 +64,23 @@ class Running:
         return self.process.returncode
 
 
-def start_machine(data: Path) -> Running:
+def start_machine(data: Path, *options: str) -> Running:
     """Start `gosight up --json` and wait for its line."""
     began = time.monotonic()
     errors = data.parent / f"{data.name}.stderr"
     with errors.open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "up", "--json", "--any-ports", "--data", str(data)],
+            [
+                sys.executable,
+                "-m",
+                "cli",
+                "up",
+                "--json",
+                "--any-ports",
+                "--data",
+                str(data),
+                *options,
+            ],
             cwd=ROOT,
             env=command_environment(),
             stdout=subprocess.PIPE,

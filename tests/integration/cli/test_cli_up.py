@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import time
 import urllib.request
@@ -94,6 +95,38 @@ def test_up_stop_and_up_again(tmp_path: Path) -> None:
         assert second.addresses == first.addresses
         assert post_event(second, "two")["events_accepted"] == 1
         assert wait_for_events(second, 2)["summary"]["events"] == 2
+    finally:
+        assert second.stop() == 0
+
+
+def test_kafka_lost_is_mended_with_the_servers_alone(tmp_path: Path) -> None:
+    """What keeps storage from starting keeps `up` from it; the runbook's steps need the servers."""
+    data = tmp_path / "data"
+    first = start_machine(data)
+    try:
+        assert post_event(first, "one")["events_accepted"] == 1
+        assert wait_for_events(first, 1)["summary"]["events"] == 1
+    finally:
+        assert first.stop() == 0
+    shutil.rmtree(data / "kafka")
+    refused = gosight("up", "--json", "--any-ports", "--data", str(data))
+    assert refused.returncode == 1
+    assert "topics adopt" in refused.stderr
+
+    servers = start_machine(data, "--servers-only")
+    try:
+        assert servers.addresses["KAFKA_BROKERS"]
+        assert servers.run("doctor")["ok"] is True
+        assert servers.run("topics", "adopt")["adopted"]
+    finally:
+        assert servers.stop() == 0
+    assert processes_naming(data) == []
+
+    second = start_machine(data)
+    try:
+        assert post_event(second, "two")["events_accepted"] == 1
+        assert wait_for_events(second, 2)["summary"]["events"] == 2
+        assert second.run("ledger", "--verify")["ok"] is True
     finally:
         assert second.stop() == 0
 
