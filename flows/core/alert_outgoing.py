@@ -79,10 +79,22 @@ def change_of(
         at_ms=transition.at_ms,
         row=_row(transition, rule, decision),
         promotes=decision.row_id if decision.promotes else "",
-        closes=transition.alert_id if decision.closes else "",
+        closes=_closed(transition, decision, known),
         deliveries=deliveries,
         triggered_at_ms=now_ms if deliveries and decision.message is not Kind.RESOLVED else 0,
     )
+
+
+def _closed(transition: AlertTransition, decision: Decision, known: KnownAlert) -> str:
+    """Which alert is over.
+
+    A rule and group has one at a time: when another begins the one before is, even if its end was
+    never told, because the flow that decides has lost its state.
+    """
+    if decision.closes:
+        return transition.alert_id
+    is_other = known.alert_id != transition.alert_id
+    return known.alert_id if decision.new_row is not None and is_other else ""
 
 
 def end_of_gone(transition: AlertTransition) -> Change | None:

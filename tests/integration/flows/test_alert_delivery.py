@@ -389,6 +389,24 @@ async def test_a_rule_that_is_gone_says_nothing(database: str) -> None:
         assert world.take(world.transition("held", "10:00")) == 0
 
 
+async def test_what_was_open_is_over_when_the_next_begins(database: str) -> None:
+    """Its end is never told if the flow that decides lost its state; nobody is told of it now."""
+    async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
+        await world.hear("fired", "10:01")
+        await world.hear("held", "10:02")
+        await world.hear("held", "11:10")
+        await world.hear("released", "11:12", "11:10")
+        await world.hear("fired", "11:15")
+        by_start = sorted(world.history(), key=lambda row: row["triggered_at"])
+        assert [(row["kind"], row["resolved_at"]) for row in by_start] == [
+            ("fired", time_of(at("11:15"))),
+            ("held", time_of(at("11:10"))),
+            ("held", time_of(at("11:12"))),
+            ("fired", None),
+        ]
+    assert len(target.received) == 2
+
+
 async def test_what_a_rule_had_open_is_over_when_it_is_deleted(database: str) -> None:
     """Its history stays, and does not call it open for ever; nobody is told of it."""
     async with receiver(OK) as target, alert_world(database, [webhook(target)]) as world:
