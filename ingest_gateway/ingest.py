@@ -286,9 +286,8 @@ class Ingestor:
         """Everything that needs no waiting, so that the parsed batch is gone before the ack."""
         opted_out = _has_opted_out(request.sender, project.settings.privacy)
         facts = self._facts(request, project)
-        unread_before = project.scrubber.masked_unread
         judged = judge(decoded, project, facts.received_at_ms, opted_out=opted_out)
-        self._metrics.texts_unread += project.scrubber.masked_unread - unread_before
+        self._metrics.texts_unread += project.scrubber.masked_unread
         records = raw_records(decoded, judged, project, facts) if judged.accepted else []
         if judged.errors:
             records += error_records(judged.errors, project, facts)

@@ -35,7 +35,7 @@ SCRUBBER_VERSION = 2
 
 MEMO_TEXTS_MAX = 4_096
 MEMO_TEXT_CHARS_MAX = 512  # Longer texts seldom come twice, but in one batch.
-LONG_TEXTS_MAX = 64
+LONG_TEXTS_MAX = 384
 CLEAN_MESSAGES_MAX = 4_096
 CLEAN_MESSAGE_BYTES_MAX = 1_024
 ROUNDS_MAX = 8
@@ -54,12 +54,21 @@ _TYPED = frozenset({"value"})
 _NOTHING: frozenset[str] = frozenset()
 
 
-class _Effort:
-    """How much may still be looked at; `masked_unread` counts texts for which too little was."""
+class _Batch:
+    """How much of a batch may still be looked at, and what was.
 
-    def __init__(self) -> None:
-        self.left: float = inf
+    `masked_unread` counts the texts for which too little was left. `long_texts` are results by rule
+    and text, such as of the stack of an error that comes again and again.
+    """
+
+    def __init__(self, effort: float) -> None:
+        self.begin(effort)
+
+    def begin(self, effort: float) -> None:
+        """Nothing was looked at yet."""
+        self.left = effort
         self.masked_unread = 0
+        self.long_texts: dict[tuple[Rule, str], str] = {}
 
     def take(self, text: str) -> bool:
         """Whether there is enough left for this text, which is then gone."""
@@ -71,30 +80,27 @@ class _Effort:
 
 
 class _Memo(dict[str, str]):
-    """A rule with the results of the texts that it saw lately.
+    """A rule with the results of the texts that it saw lately."""
 
-    `long_texts` are those of one batch, such as the stack of an error that comes again and again.
-    """
-
-    def __init__(self, rule: Rule, effort: _Effort) -> None:
+    def __init__(self, rule: Rule, batch: _Batch) -> None:
         super().__init__()
         self._rule = rule
-        self._effort = effort
-        self.long_texts: dict[str, str] = {}
+        self._batch = batch
 
     def __missing__(self, text: str) -> str:
-        if (known := self.long_texts.get(text)) is not None:
+        rule, batch = self._rule, self._batch
+        if (known := batch.long_texts.get((rule, text))) is not None:
             return known
         head = text[:TEXT_CHARS_MAX]
-        if not self._effort.take(head):
+        if not batch.take(head):
             return REDACTED
-        clean = _until_stable(self._rule, head)
+        clean = _until_stable(rule, head)
         if len(text) <= MEMO_TEXT_CHARS_MAX:
             if len(self) >= MEMO_TEXTS_MAX:
                 self.clear()
             self[text] = clean
-        elif len(self.long_texts) < LONG_TEXTS_MAX:
-            self.long_texts[text] = clean
+        elif len(batch.long_texts) < LONG_TEXTS_MAX:
+            batch.long_texts[rule, text] = clean
         return clean
 
 
@@ -131,16 +137,15 @@ class Scrubber:
             for is_error in (False, True)
         )
         urls = UrlScrubber(build_redactor(email=True, custom=custom), in_error)
-        self._effort = effort = _Effort()
+        self._batch = batch = _Batch(inf)
         self._memos = {
-            TextKind.TEXT: _Memo(in_text, effort),
-            TextKind.ERROR: _Memo(in_error, effort),
-            TextKind.URL: _Memo(urls.url, effort),
-            TextKind.PATH: _Memo(urls.path, effort),
-            TextKind.FRAGMENT: _Memo(urls.fragment, effort),
+            TextKind.TEXT: _Memo(in_text, batch),
+            TextKind.ERROR: _Memo(in_error, batch),
+            TextKind.URL: _Memo(urls.url, batch),
+            TextKind.PATH: _Memo(urls.path, batch),
+            TextKind.FRAGMENT: _Memo(urls.fragment, batch),
         }
-        self._query_values = _Memo(urls.value, effort)
-        self._all_memos = (*self._memos.values(), self._query_values)
+        self._query_values = _Memo(urls.value, batch)
         self._text = self._memos[TextKind.TEXT]
         self._error = self._memos[TextKind.ERROR]
         self._scrubs_traits = policy.scrub_traits
@@ -152,15 +157,12 @@ class Scrubber:
 
         Without it all are read, however long that takes.
         """
-        self._effort.left = BATCH_EFFORT
-        for memo in self._all_memos:
-            if memo.long_texts:
-                memo.long_texts = {}
+        self._batch.begin(BATCH_EFFORT)
 
     @property
     def masked_unread(self) -> int:
-        """Texts that were masked without being read, so far."""
-        return self._effort.masked_unread
+        """Texts of the batch that were masked without being read."""
+        return self._batch.masked_unread
 
     def scrub_text(self, text: str) -> str:
         """A text of the page, of a target or of the site."""
