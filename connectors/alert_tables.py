@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg.errors import CheckViolation, NotNullViolation, ProgramLimitExceeded
@@ -21,6 +21,7 @@ from connectors.errors import RetryableError, UnstorableError
 from connectors.telemetry import get_logger
 from schemas.alert_delivery import NewDelivery
 from schemas.alert_rules import AlertRule, RuleError, read_rule
+from schemas.time_zones import is_time_zone
 
 CONNECT_TIMEOUT_S = 3
 STATEMENT_TIMEOUT_MS = 10_000
@@ -104,10 +105,7 @@ def rule_of(row: dict[str, Any]) -> AlertRule | None:
 
 def zone_of(name: str | None) -> tzinfo:
     """The zone of this name; UTC where a project has none that anybody knows."""
-    try:
-        return ZoneInfo(name) if name else UTC
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        return UTC
+    return ZoneInfo(name) if name and is_time_zone(name) else UTC
 
 
 def add_deliveries(connection: Connection, deliveries: Sequence[NewDelivery]) -> None:
