@@ -17,7 +17,6 @@ import msgspec
 from flows.core.alerts.metrics import Kind
 from flows.core.behaviour import (
     BehaviourMachine,
-    BehaviourOutput,
     SessionState,
     encode_state,
 )
@@ -26,6 +25,7 @@ from flows.core.session_event import SessionBatch
 from schemas.kept_states import Progress
 from tests.alert_worlds import World, rule
 from tests.session_records import live_batches, scene_values
+from tests.session_schedules import Clock, Delivery
 
 SCENES = (
     "01-rage-dead-coupon",
@@ -79,25 +79,13 @@ def batches_of(scene: str) -> Sequence[SessionBatch]:
     return sorted(longest, key=lambda batch: batch.received_at_ms)
 
 
-def go_on(
-    state: SessionState | None, batches: Sequence[SessionBatch], *, to_the_end: bool
-) -> tuple[SessionState | None, list[BehaviourOutput]]:
-    """Take these batches when they are received, and all that is due until then."""
-    of, made = machine(), []
+def go_on(state: SessionState | None, batches: Sequence[SessionBatch]) -> Clock:
+    """A clock at which these batches were taken when they were received."""
+    clock = Clock(machine())
+    clock.state = state
     for batch in batches:
-        while state is not None and (wake_at_ms := of.wake_at_ms(state)) is not None:
-            if wake_at_ms > batch.received_at_ms:
-                break
-            state, outputs = of.on_time(state, wake_at_ms)
-            made += outputs
-        state, outputs = of.on_event(state, batch, batch.received_at_ms)
-        made += outputs
-    while to_the_end and state is not None:
-        wake_at_ms = of.wake_at_ms(state)
-        assert wake_at_ms is not None
-        state, outputs = of.on_time(state, wake_at_ms)
-        made += outputs
-    return state, made
+        clock.take(Delivery(batch, batch.received_at_ms))
+    return clock
 
 
 def alert_world() -> tuple[World, StoredAlerts]:
@@ -135,7 +123,7 @@ def write(folder: Path) -> None:
     for name in SCENES:
         batches = batches_of(name)
         taken = (len(batches) + 1) // 2
-        state, _ = go_on(None, batches[:taken], to_the_end=False)
+        state = go_on(None, batches[:taken]).state
         assert state is not None
         sessions[name] = StoredSession(taken, encode_state(state))
     (folder / "sessions.json").write_bytes(_json(sessions))
