@@ -106,7 +106,7 @@ def _guarded(route: Route) -> Handler:
             await take_for_address(request, route.rate)
         else:
             request[CALLER] = await authorize(request, route)
-        if route.parameters is None:
+        if route.parameters in (None, NoParameters):
             parse_parameters(NoParameters, request.query)
         return await route.handler(request)
 

@@ -18,7 +18,6 @@ from api.auth import CALLER, Caller
 from api.bodies import Body, read_body
 from api.cursor import Cursor, decode_cursor
 from api.errors import ApiError, ErrorCode
-from api.parameters import NoParameters, parse_parameters
 from api.reads.asking import ask_period, id_of_path, not_found
 from api.services import SERVICES
 from connectors.alert_book import (
@@ -54,7 +53,6 @@ def alerts_of(request: web.Request) -> AlertServices:
 
 async def rules(request: web.Request) -> web.Response:
     """The rules of a project, without their secrets."""
-    parse_parameters(NoParameters, request.query)
     caller = request[CALLER]
     found = await alerts_of(request).book.rules(caller.project_id)
     return list_answer(models.Rule, [shown(rule, caller) for rule in found])
@@ -80,7 +78,6 @@ async def new_rule(request: web.Request) -> web.Response:
 
 async def rule(request: web.Request) -> web.Response:
     """One rule, without its secrets."""
-    parse_parameters(NoParameters, request.query)
     stored = await rule_of_path(request)
     return one_answer(models.Rule, shown(stored, request[CALLER]))
 

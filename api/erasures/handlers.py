@@ -22,7 +22,6 @@ from api.auth import CALLER
 from api.erasures.models import ProjectErasure
 from api.erasures.orders import ERASURE_STEPS, EXPORT_KEPT_S, EXPORT_STEPS
 from api.errors import ApiError, ErrorCode
-from api.parameters import NoParameters, parse_parameters
 from api.reads.exports import write_in_time
 from connectors.database import Transaction
 from connectors.errors import RetryableError
@@ -55,7 +54,6 @@ async def start_erasure(request: web.Request) -> web.Response:
 
 async def download(request: web.Request) -> web.StreamResponse:
     """The file of an export, within a day after it was made: a ZIP of lines of JSON."""
-    parse_parameters(NoParameters, request.query)
     database, job_id = request.app[ACCOUNTS].database, id_of(request, "job_id")
     file = existing(
         await database.row(
@@ -145,7 +143,6 @@ def _state(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 async def _start(request: web.Request, kind: str, action: Action) -> web.Response:
-    parse_parameters(NoParameters, request.query)
     caller, visitor = request[CALLER], request.match_info["visitor"]
     if not 0 < len(visitor) <= VISITOR_CHARS_MAX or _CONTROLS.search(visitor):
         raise ApiError(

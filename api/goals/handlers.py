@@ -13,7 +13,6 @@ from api.auth import CALLER
 from api.bodies import Body, read_body
 from api.errors import ApiError, ErrorCode
 from api.goals import models
-from api.parameters import NoParameters, parse_parameters
 from api.reads.asking import id_of_path, not_found
 from api.services import SERVICES
 from connectors.database import DatabaseRow
@@ -95,7 +94,6 @@ async def row_of_path(request: web.Request, table: ProjectTable, what: str) -> D
 
 
 async def _list(request: web.Request, table: ProjectTable, model: type[Answer]) -> web.Response:
-    parse_parameters(NoParameters, request.query)
     return list_answer(model, await table.rows(request[CALLER].project_id))
 
 

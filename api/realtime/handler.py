@@ -32,7 +32,6 @@ async def realtime(request: web.Request) -> web.StreamResponse:
     key; nothing of it is in the address or a header. Then subscribe to channels: sessions, events,
     insights, alerts, visitors; metrics comes by itself. Whoever asks in plain HTTP gets 400.
     """
-    parse_parameters(NoParameters, request.query)
     return await _serve(request, request.match_info["project_id"])
 
 
